@@ -1,0 +1,1 @@
+"""Statistics, gates and costs become one DecisionView, which every surface reads. No torch here."""

