@@ -88,3 +88,13 @@ class MissingExtraError(UsageError, ImportError):
 
 class OutOfMemoryError(FtlabError):
     """A run needed more memory than there is. The attempt ends as `oom`; the sweep goes on."""
+
+
+class TrainingError(FtlabError):
+    """Training cannot go on: its loss is no longer a number. The attempt ends as `failed`; the sweep goes on."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in at most 200 characters of one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,219 @@
+"""A task's examples, split and ready: built from rows in memory, written to and read from the dataset stage."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftlab.catalog import suggest
+from ftlab.data.checks import check_dataset
+from ftlab.data.formats import Row
+from ftlab.data.prompts import render_target
+from ftlab.data.records import Dataset, DatasetReport, Example, Finding
+from ftlab.data.sources import load_rows
+from ftlab.data.split import SPLITS, assign, split_sizes
+from ftlab.errors import DataError
+from ftlab.events import Reporter, ignore
+from ftlab.plan.identity import digest
+from ftlab.plan.run import DataRef
+from ftlab.spec.schema import SplitSpec, TaskSpec
+
+__all__ = ["Dataset", "DatasetReport", "Example", "Finding", "build_dataset", "read_dataset", "write_dataset"]
+
+_SAMPLE = 5
+_ID_DIGITS = 20
+_TEXT_COLUMNS = ("question", "text", "prompt", "instruction", "input", "sentence", "content", "document", "title")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The rows of one source entry on their way to become examples."""
+
+    place: str
+    examples: list[Example]
+    duplicates: list[str]
+    without_target: list[str]
+
+
+def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Dataset:
+    """Read the rows of `ref` and split them as its spec says.
+
+    A row is known by what it holds, so neither the order of a file nor a missing cell changes where it goes. Rows
+    without a target are left out and counted, duplicates are dropped before anything is split. Where the source has
+    splits of its own they are kept, those that are missing are cut from train, and a whole number in `data.splits`
+    draws so many rows of a split (a share, being of all rows, has no meaning there).
+
+    Raises DataError when rows cannot be read, have a target outside of `task.labels`, do not suffice for the splits, or
+    when a label to be predicted never occurs in train.
+    """
+    rows = load_rows(ref, report)
+    columns = list(dict.fromkeys(name for part in rows.by_split.values() for row in part for name in row))
+    text_column = _text_column(rows.by_split.values(), columns, task.target)
+    readings = {
+        split: _read(part, columns, text_column, task, ref.spec.splits.deduplicate, rows.places[split])
+        for split, part in rows.by_split.items()
+    }
+    splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec.splits, task)
+    labels = task.labels or sorted({example.target for example in splits["train"]})
+    _require_known_targets(splits, labels)
+    dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
+    untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
+    return Dataset(splits, list(labels), DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Write one Parquet file per split, `labels.json` and `report.json` to `folder`; returns the stage's summary.
+
+    Columns: example_id, position, text, fields (a JSON object of all columns), target.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        {
+            "example_id": pa.string(),
+            "position": pa.int64(),
+            "text": pa.string(),
+            "fields": pa.string(),
+            "target": pa.string(),
+        }
+    )
+    for split, examples in dataset.splits.items():
+        table = [asdict(example) | {"fields": json.dumps(example.fields, ensure_ascii=False)} for example in examples]
+        pq.write_table(pa.Table.from_pylist(table, schema), folder / f"{split}.parquet")
+    (folder / "labels.json").write_text(json.dumps(dataset.labels, ensure_ascii=False), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(asdict(dataset.report), ensure_ascii=False), encoding="utf-8")
+    counts = {split: Counter(example.target for example in part) for split, part in dataset.splits.items()}
+    return {
+        "rows": {split: len(part) for split, part in dataset.splits.items()},
+        "dropped_duplicates": dataset.report.dropped_duplicates,
+        "labels": {label: {split: counts[split][label] for split in counts} for label in dataset.labels},
+        "warnings": [asdict(finding) for finding in check_dataset(dataset)],
+    }
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """What `write_dataset` wrote. Raises DataError when the files are not what it writes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        splits = {
+            split: [
+                Example(**(row | {"fields": json.loads(row["fields"])}))
+                for row in pq.read_table(folder / f"{split}.parquet").to_pylist()
+            ]
+            for split in SPLITS
+        }
+        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        findings = tuple(Finding(**(item | {"example_ids": tuple(item["example_ids"])})) for item in report["findings"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{folder}: not a readable data set stage ({error}); delete the folder and run again"
+        ) from error
+    return Dataset(splits, labels, DatasetReport(report["dropped_duplicates"], findings))
+
+
+def _read(
+    rows: Sequence[Row], columns: Sequence[str], text_column: str | None, task: TaskSpec, deduplicate: bool, place: str
+) -> _Reading:
+    reading = _Reading(place, [], [], [])
+    seen: Counter[str] = Counter()
+    for number, row in enumerate(rows, 1):
+        example_id = _example_id(row)
+        seen[example_id] += 1
+        if seen[example_id] > 1:
+            if deduplicate:
+                reading.duplicates.append(example_id)
+                continue
+            example_id = _example_id(row, seen[example_id])
+        fields = {name: row.get(name) for name in columns}
+        target = render_target(task.target, fields)
+        if not target:
+            reading.without_target.append(example_id)
+            continue
+        if task.labels is not None and target not in task.labels:
+            raise DataError(
+                f"{place}: row {number} has the target {target!r}, which is not in task.labels"
+                f"{suggest(target, task.labels)}; add it there or correct the row"
+            )
+        text = "" if text_column is None or fields[text_column] is None else str(fields[text_column])
+        reading.examples.append(Example(example_id, number - 1, text, fields, target))
+    if not reading.examples:
+        raise DataError(
+            f"{place}: none of its {len(rows):,} rows has a target; check task.target, found {task.target!r}"
+        )
+    return reading
+
+
+def _example_id(row: Row, occurrence: int = 1) -> str:
+    """A missing cell and an absent column are the same, so that a new column in one row renames no other."""
+    held = {name: value for name, value in row.items() if value is not None}
+    return digest(held if occurrence == 1 else [held, occurrence], _ID_DIGITS)
+
+
+def _text_column(parts: Any, columns: Sequence[str], target: str) -> str | None:
+    """The column that people read: one of the usual names, else the one with the most text."""
+    usual = [name for name in _TEXT_COLUMNS if name in columns and name not in target]
+    if usual:
+        return usual[0]
+    lengths: Counter[str] = Counter()
+    for part in parts:
+        for row in part:
+            lengths.update({name: len(value) for name, value in row.items() if isinstance(value, str)})
+    return max(lengths, key=lambda name: (name not in target, lengths[name], name), default=None)
+
+
+def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
+    pool = given[None] if None in given else given["train"]
+    missing = [split for split in SPLITS if split == "train" or split not in given]
+    splits = _cut(pool, split_sizes(spec, len(pool), missing), spec)
+    for split, examples in given.items():
+        if split is None or split == "train":
+            continue
+        size: float = getattr(spec, split)
+        if size >= 1:
+            if size > len(examples):
+                raise DataError(
+                    f"data.splits.{split}: expected at most the {len(examples):,} rows that {split} has, found {size:g}"
+                )
+            examples = _cut(examples, {split: int(size)}, spec)[split]
+        splits[split] = examples
+    return {
+        split: [replace(example, position=position) for position, example in enumerate(splits[split])]
+        for split in SPLITS
+    }
+
+
+def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec) -> dict[str, list[Example]]:
+    strata = [example.target for example in pool] if spec.stratify else None
+    chosen = assign([example.example_id for example in pool], strata, sizes, spec.seed)
+    return {split: [pool[index] for index in indices] for split, indices in chosen.items()}
+
+
+def _require_known_targets(splits: dict[str, list[Example]], labels: Sequence[str]) -> None:
+    known = set(labels)
+    for split, examples in splits.items():
+        unseen = sorted({example.target for example in examples} - known)
+        if unseen:
+            raise DataError(
+                f"{split} has the label {unseen[0]!r}{suggest(unseen[0], labels)}, which never occurs in train "
+                f"({len(unseen)} such label{'s' if len(unseen) > 1 else ''}); add training rows with it, drop its "
+                "rows, or list all labels under task.labels"
+            )
+
+
+def _build_findings(dropped: Sequence[str], untargeted: Sequence[str]) -> tuple[Finding, ...]:
+    findings = []
+    if dropped:
+        message = f"rows that equal an earlier one, dropped before the split: {len(dropped):,}"
+        findings.append(Finding("duplicates_dropped", message, len(dropped), tuple(dropped[:_SAMPLE])))
+    if untargeted:
+        message = f"rows without a target, left out: {len(untargeted):,}; fill in what task.target reads"
+        findings.append(Finding("no_target", message, len(untargeted), tuple(untargeted[:_SAMPLE])))
+    return tuple(findings)
