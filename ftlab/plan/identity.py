@@ -21,6 +21,10 @@ PREDICTIONS_VERSION = 1
 SCORES_VERSION = 1
 BENCHMARK_VERSION = 1
 
+NOT_IN_WEIGHTS = frozenset({"checkpoints", "decode", "prompt"})
+"""Fields of a method that cannot change trained weights: how often progress is saved, and how answers are read off. The
+chat counts too, but as the resolved messages: a method's own `prompt` or the task's."""
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no blanks, and one spelling per number: equal values give equal text.
@@ -92,15 +96,14 @@ def weights_key(
 ) -> str:
     """The base, the data, the chat it is trained on, every field of the method that training reads, and the seed.
 
-    `method` comes without the fields that only prediction reads (`decode`): choosing labels instead of generating them
-    must not train again.
+    Fields of `NOT_IN_WEIGHTS` are left out: choosing labels instead of generating them must not train again.
     """
     return digest(
         {
             "stage": ["weights", WEIGHTS_VERSION],
             "model": _model(model),
             "dataset": dataset,
-            "method": {name: value for name, value in method.items() if name not in ("decode", "prompt")},
+            "method": {name: value for name, value in method.items() if name not in NOT_IN_WEIGHTS},
             "messages": messages,
             "seed": seed,
         }

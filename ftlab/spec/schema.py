@@ -259,7 +259,7 @@ class ExperimentSpec(Block):
     """The candidates by name. Any field may hold `{grid: [...]}`; `variants: [...]` couples several fields."""
     train: TrainSpec = TrainSpec()
     """Defaults for every trained method."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
     """One replicate of every arm per seed."""
     benchmarks: BenchmarkSpec = BenchmarkSpec()
     """General benchmarks, measured on every arm and on the base."""

@@ -1,0 +1,104 @@
+"""The newcomer's map: every built-in plug-in, by kind and name, as a lazy `module:Object` string.
+
+Nothing heavy is imported here. Other packages add theirs through entry points of the group `ftlab`, named
+`<kind>.<name>`, e.g. `metric.my_score = "my_package.scores:MyScore"`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ftlab.errors import UnknownNameError, UsageError
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` when a known name is near, else an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+class Registry:
+    """Names of one kind of plug-in, each mapped to a `module:Object` that is imported when it is asked for."""
+
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._entries: dict[str, str] = {}
+        for name, target in entries.items():
+            self.register(name, target)
+
+    def register(self, name: str, target: str) -> None:
+        """Add `name`. Raises UsageError when the name is taken by another target."""
+        taken = self._entries.get(name)
+        if taken is not None and taken != target:
+            raise UsageError(f"{self.kind} '{name}' is already registered as {taken}; rename the second one, {target}")
+        self._entries[name] = target
+
+    def names(self) -> list[str]:
+        """Every known name, built-in and from entry points, sorted."""
+        return sorted({*self._entries, *_plugins(self.kind)})
+
+    def target(self, name: str) -> str:
+        """The `module:Object` of `name`. Raises UnknownNameError with the nearest name and the list of all."""
+        target = self._entries.get(name) or _plugins(self.kind).get(name)
+        if target is None:
+            known = self.names()
+            raise UnknownNameError(f"unknown {self.kind} '{name}'{suggest(name, known)} (known: {', '.join(known)})")
+        return target
+
+    def load(self, name: str) -> Any:
+        """Import and return the object that `name` stands for."""
+        module, _, attribute = self.target(name).partition(":")
+        return getattr(import_module(module), attribute)
+
+
+@cache
+def _plugins(kind: str) -> dict[str, str]:
+    prefix = f"{kind}."
+    return {
+        point.name.removeprefix(prefix): point.value
+        for point in entry_points(group="ftlab")
+        if point.name.startswith(prefix)
+    }
+
+
+METHODS = Registry(
+    "method",
+    {
+        "prompt": "ftlab.methods.prompt:Prompt",
+        "lora": "ftlab.methods.adapter:Lora",
+        "full": "ftlab.methods.full:Full",
+    },
+)
+
+METRICS = Registry(
+    "metric",
+    {
+        "accuracy": "ftlab.evaluate.metrics.classification:Accuracy",
+        "macro_f1": "ftlab.evaluate.metrics.classification:MacroF1",
+        "valid_format": "ftlab.evaluate.metrics.classification:ValidFormat",
+    },
+)
+
+DATASETS = Registry(
+    "builtin data set",
+    {"medical-specialty": "ftlab.data.builtin:medical_specialty"},
+)
+
+MODELS = Registry(
+    "builtin model",
+    {"smollm2-135m-instruct": "ftlab.models.builtin:smollm2_135m_instruct"},
+)
+
+BENCHMARKS = Registry(
+    "builtin benchmark",
+    {
+        "piqa": "ftlab.evaluate.builtin:piqa",
+        "openbookqa": "ftlab.evaluate.builtin:openbookqa",
+        "commonsenseqa": "ftlab.evaluate.builtin:commonsenseqa",
+    },
+)

@@ -1,0 +1,220 @@
+"""`ftlab init`, `validate`, `plan`, `schema`: everything about a spec before anything runs. No torch here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, clean, console, print_json
+from ftlab.errors import SpecError, StorageError, UsageError
+from ftlab.files import storage_errors, write_atomic
+from ftlab.text import MISSING, count, duration, plural, size
+
+if TYPE_CHECKING:
+    from ftlab.data.records import Finding
+    from ftlab.plan.estimate import Estimate, PastStage
+    from ftlab.plan.run import Plan, StageKey
+
+JSON_VERSION = 1
+"""Raised when the shape of what `--json` prints changes."""
+SPEC_NAME = "experiment.yaml"
+IGNORED = "# Written by ftlab: results are large and can be computed again.\nresults/\n"
+
+
+def init(
+    directory: Annotated[
+        Path, typer.Argument(help="Where to write; made if it is not there.", metavar="[DIR]")
+    ] = Path(),
+) -> None:
+    """Write a first experiment into DIR: a spec that runs on the CPU in minutes, its schema, and a .gitignore.
+
+    Files that are there already are never overwritten: the command then writes nothing.
+    """
+    from ftlab.spec.json_schema import FILE_NAME, schema_text
+
+    files = {SPEC_NAME: starter_text(), FILE_NAME: schema_text(), ".gitignore": IGNORED}
+    if taken := [name for name in (SPEC_NAME, FILE_NAME) if (directory / name).exists()]:
+        raise UsageError(f"{directory / taken[0]} is there already; choose another folder or move it away first")
+    if (directory / ".gitignore").exists():
+        del files[".gitignore"]
+    with storage_errors(directory):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise StorageError(f"{directory} is a file, not a folder; choose another folder") from None
+    for name, text in files.items():
+        write_atomic(directory / name, text.encode())
+    spec = clean(directory / SPEC_NAME)
+    typer.echo(f"wrote {spec}\n\nnext:\n  ftlab plan {spec}\n  ftlab run {spec}")
+
+
+def starter_text() -> str:
+    """The spec that `init` writes."""
+    return resources.files("ftlab.spec").joinpath("starter.yaml").read_text(encoding="utf-8")
+
+
+def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check SPEC and show everything that is wrong with it, each with its place. Exit code 2 when something is."""
+    from ftlab.spec.load import load_spec
+
+    try:
+        loaded = load_spec(spec, overrides or ())
+    except SpecError as error:
+        if not as_json:
+            raise
+        print_json(
+            {"version": JSON_VERSION, "valid": False, "problems": [asdict(problem) for problem in error.problems]}
+        )
+        raise typer.Exit(error.exit_code) from None
+    arms = len(loaded.arms) * len(loaded.models)
+    runs = arms * len(loaded.spec.seeds)
+    if as_json:
+        print_json({"version": JSON_VERSION, "valid": True, "problems": [], "arms": arms, "runs": runs})
+        return
+    methods = plural(len(loaded.spec.methods), "method")
+    typer.echo(clean(f"{spec} is valid: {methods}, {plural(arms, 'arm')}, {plural(runs, 'run')}"))
+    for search in loaded.searches:
+        typer.echo(clean(f"{search.place}  '{search.name}' has a search, which this version checks but cannot run yet"))
+
+
+def plan(
+    spec: SpecPath, overrides: Overrides = None, results: Results = DEFAULT_RESULTS, as_json: AsJson = False
+) -> None:
+    """Show what SPEC will run, what of it is done, what the rest will take, and what the data and the spec should make
+    you think twice about. Runs nothing; the data is fetched when it is not there yet.
+    """
+    from ftlab.plan.estimate import estimate_plan
+    from ftlab.plan.expand import build_plan
+    from ftlab.plan.preflight import preflight
+    from ftlab.spec.load import load_spec
+
+    expanded = build_plan(load_spec(spec, overrides or ()))
+    findings, lengths = preflight(expanded)
+    is_done, past = _stages_on_disk(results)
+    estimate = estimate_plan(expanded, is_done, lengths, past)
+    if as_json:
+        print_json(_as_data(expanded, estimate, findings))
+    else:
+        _show(expanded, estimate, findings)
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.", metavar="FILE")] = None,
+) -> None:
+    """Print the JSON Schema of a spec: by the head line that `ftlab init` writes, editors complete and check."""
+    from ftlab.spec.json_schema import schema_text
+
+    if out is None:
+        sys.stdout.write(schema_text())
+        return
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is no folder; make it first")
+    write_atomic(out, schema_text().encode())
+    typer.echo(f"wrote {clean(out)}", err=True)
+
+
+def _stages_on_disk(results: Path) -> tuple[Callable[[StageKey], bool], list[PastStage]]:
+    """Whether a stage is done, and every stage that ever was: what it took tells how fast this machine is."""
+    from ftlab.execute.stages import StageStore, is_identifier
+    from ftlab.plan.estimate import PastStage
+
+    store = StageStore(results.expanduser())
+
+    def is_done(stage: StageKey) -> bool:
+        return store.complete(stage.kind, stage.key) is not None
+
+    def names(folder: Path) -> Iterator[str]:
+        if folder.is_dir():
+            yield from (item.name for item in folder.iterdir() if item.is_dir() and is_identifier(item.name))
+
+    past = [
+        PastStage(kind, record.seconds, record.bytes, record.summary)
+        for kind in ("weights", "predictions", "benchmark")
+        for key in names(store.root / kind)
+        if (record := store.complete(kind, key))
+    ]
+    return is_done, past
+
+
+def _as_data(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "version": JSON_VERSION,
+        "experiment_id": expanded.experiment_id,
+        "name": expanded.name,
+        "spec_hash": expanded.spec_hash,
+        "estimate": asdict(estimate),
+        "warnings": [asdict(finding) for finding in findings],
+        "arms": [
+            {"arm_id": arm.arm_id, "label": arm.label, "family": arm.family, "place": arm.place, "varied": arm.varied}
+            for arm in expanded.arms
+        ],
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "arm_id": run.arm_id,
+                "seed": run.seed,
+                "stages": [stage.model_dump(mode="json") for stage in run.stages],
+            }
+            for run in expanded.runs
+        ],
+    }
+
+
+def _show(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    out.print(
+        Text(clean(f"{expanded.name}: {expanded.question}" if expanded.question else expanded.name), style="bold")
+    )
+    out.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("method")
+    table.add_column("type")
+    for head in ("arms", "runs", "done", "stages", "done", "time left", "disk"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for method in estimate.methods:
+        table.add_row(
+            clean(method.method),
+            clean(method.type),
+            *(
+                count(number)
+                for number in (method.arms, method.runs, method.runs_done, method.stages, method.stages_done)
+            ),
+            f"≈ {duration(method.seconds)}" if method.seconds else duration(method.seconds),
+            size(method.disk_bytes),
+        )
+    out.print(table)
+    out.print()
+    for line in _totals(estimate):
+        out.print(line)
+    if findings:
+        out.print(Text(f"\n{plural(len(findings), 'warning')}:", style="bold"))
+        for finding in findings:
+            out.print(f"  - {clean(finding.message)}", soft_wrap=True)
+
+
+def _totals(estimate: Estimate) -> list[str]:
+    done = f"{count(estimate.runs_done)} of {plural(estimate.runs, 'run')} done"
+    stages = f"{count(estimate.stages_done)} of {plural(estimate.stages, 'stage')} on disk"
+    if estimate.runs_done == estimate.runs:
+        return [f"{done}, {stages}: nothing is left to do"]
+    left = duration(estimate.seconds)
+    lines = [
+        f"{done}, {stages}",
+        f"time left  {left if left == MISSING else f'about {left}'}, one worker or several: they share the CPU",
+        f"memory     {_about(size(estimate.memory_bytes))} per worker at its peak",
+        f"disk       {_about(size(estimate.disk_bytes))} more",
+    ]
+    return [*lines, *(f"basis      {clean(sentence)}" for sentence in estimate.basis)]
+
+
+def _about(text: str) -> str:
+    return text if text == MISSING else f"about {text}"

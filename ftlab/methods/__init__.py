@@ -1,0 +1,1 @@
+"""How a model is adapted: one file per family, each a plug-in of the catalogue."""

@@ -1,0 +1,224 @@
+"""Expand a spec: methods x variants x grid x models into arms, arms x seeds into runs, with every stage named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftlab.catalog import METHODS, METRICS
+from ftlab.errors import Problem, SpecError
+from ftlab.plan import identity
+from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
+from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.spec.schema import ExperimentSpec, ModelSpec
+from ftlab.text import one_line
+
+SPLITS = ("validation",)
+"""What a sweep predicts and scores. Test stays sealed."""
+
+
+def build_plan(loaded: LoadedSpec) -> Plan:
+    """Everything that the experiment will do, in the order of execution.
+
+    Arms come in the order of the spec; runs by model, then by seed, then by arm, so that a worker keeps the base it has
+    loaded and the first replicate of every arm is there before the second of any.
+
+    Raises:
+        SpecError: for two places that stand for the same arm, and for a search, which this version cannot run.
+        UsageError: when the model or the data cannot be settled.
+    """
+    _refuse_searches(loaded)
+    from ftlab.data.sources import resolve_data
+    from ftlab.models.sources import resolve_model
+
+    data = resolve_data(loaded.spec.data, loaded.root)
+    models = [resolve_model(model, loaded.root) for model in loaded.models]
+    experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
+    arms = experiment.arms()
+    runs = experiment.runs(arms)
+    _refuse_duplicates(arms, runs, loaded)
+    return Plan(
+        experiment_id=experiment.id,
+        name=loaded.spec.name,
+        question=loaded.spec.question,
+        spec_text=loaded.text,
+        spec_hash=identity.digest(loaded.data),
+        task=loaded.spec.task,
+        decision=loaded.spec.decision,
+        benchmarks=loaded.spec.benchmarks,
+        execute=loaded.spec.execute,
+        arms=tuple(arms),
+        runs=tuple(runs),
+    )
+
+
+def arm_label(name: str, varied: dict[str, Any], ordinals: dict[str, int]) -> str:
+    """`lora r=16 learning_rate=0.0005`. A value that is no short text (a chat) is shown by its number: `prompt=#2`."""
+    return " ".join([name, *(f"{path}={_value_label(value, ordinals.get(path, 1))}" for path, value in varied.items())])
+
+
+def _value_label(value: Any, ordinal: int) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str) and len(value) <= 40 and value == one_line(value):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value) and len(",".join(value)) <= 40:
+        return one_line(",".join(value))
+    return f"#{ordinal}"
+
+
+def _refuse_searches(loaded: LoadedSpec) -> None:
+    problems = [
+        loaded.place("methods", search.name, "search").problem(
+            ("methods", search.name, "search"),
+            "this version checks searches but cannot run them yet; use {grid: [...]} instead, or leave the method out",
+        )
+        for search in loaded.searches
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+@dataclass(frozen=True)
+class _Expander:
+    """One experiment with its model and data settled."""
+
+    loaded: LoadedSpec
+    data: DataRef
+    models: list[tuple[ModelSpec, ModelRef]]
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        return self.loaded.spec
+
+    @property
+    def id(self) -> str:
+        return identity.experiment_id(self.spec.name)
+
+    def arms(self) -> list[Arm]:
+        """Every arm, in the order of the spec."""
+        arms: list[Arm] = []
+        ordinals = _ordinals(self.loaded.arms)
+        shared = {
+            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
+            "task": self.spec.task.model_dump(mode="json"),
+            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
+        }
+        for method in self.loaded.arms:
+            config = method.config.model_dump(mode="json")
+            for spec, model in self.models:
+                varied = dict(method.varied)
+                if len(self.models) > 1:
+                    varied = {"model": _model_name(spec, self.models), **varied}
+                arms.append(
+                    Arm(
+                        arm_id=identity.arm_id(self.id, method.name, model, config, shared),
+                        method_name=method.name,
+                        family=METHODS.load(method.config.type).family,
+                        label=arm_label(method.name, varied, ordinals[id(method)]),
+                        model=model,
+                        method=config,
+                        varied=varied,
+                        place=method.place,
+                    )
+                )
+        return arms
+
+    def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
+        """Every run of every arm in the order of execution."""
+        dataset = identity.dataset_key(self.data, self.spec.task)
+        metrics = {name: str(METRICS.load(name).version) for name in self.spec.task.metrics}
+        benchmarks = _benchmark_versions(self.spec.benchmarks.tasks)
+        # Stable sorts: arms keep their order within a model and a seed.
+        order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
+        by_model = sorted(arms, key=lambda arm: order[arm.model.revision, arm.model.dtype])
+        runs = [self._run(arm, seed, dataset, metrics, benchmarks) for seed in self.spec.seeds for arm in by_model]
+        return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
+
+    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> RunConfig:
+        run = RunConfig(
+            experiment_id=self.id,
+            run_id=identity.run_id(arm.arm_id, seed),
+            arm_id=arm.arm_id,
+            method_name=arm.method_name,
+            seed=seed,
+            model=arm.model,
+            data=self.data,
+            task=self.spec.task,
+            method=arm.method,
+            benchmarks=self.spec.benchmarks,
+            execute=self.spec.execute,
+            splits=SPLITS,
+            stages=(),
+        )
+        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
+
+
+def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
+    """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
+    messages = [message.model_dump(mode="json") for message in run.messages]
+    stages = [StageKey(kind="dataset", key=dataset)]
+    weights = identity.base_key(run.model)
+    if METHODS.load(run.method["type"]).Config.trained:
+        weights = identity.weights_key(run.model, dataset, run.method, messages, run.seed)
+        stages.append(StageKey(kind="weights", key=weights))
+    for split in run.splits:
+        predictions = identity.predictions_key(
+            weights, dataset, split, messages, run.method["shots"], run.decode, run.task.max_new_tokens, run.seed
+        )
+        stages.append(StageKey(kind="predictions", name=split, key=predictions))
+        stages.append(StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)))
+    for task, version in benchmarks.items():
+        key = identity.benchmark_key(weights, task, version, run.benchmarks)
+        stages.append(StageKey(kind="benchmark", name=task, key=key))
+    return stages
+
+
+def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:
+    if not tasks:
+        return {}
+    from ftlab.evaluate.benchmarks import benchmark_version
+
+    return {task: benchmark_version(task) for task in tasks}
+
+
+def _model_name(spec: ModelSpec, models: Sequence[tuple[ModelSpec, ModelRef]]) -> str:
+    """The source, and the precision where two entries differ in nothing else."""
+    alike = [other for other, _ in models if other.source == spec.source]
+    return spec.source if len(alike) == 1 else f"{spec.source} {spec.dtype}"
+
+
+def _ordinals(methods: Sequence[ResolvedMethod]) -> dict[int, dict[str, int]]:
+    """For each method point, the number of each varied value among the distinct ones of its method, from 1."""
+    seen: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    ordinals: dict[int, dict[str, int]] = {}
+    for method in methods:
+        numbers = ordinals.setdefault(id(method), {})
+        for path, value in method.varied.items():
+            values = seen[method.name, path]
+            if value not in values:
+                values.append(value)
+            numbers[path] = values.index(value) + 1
+    return ordinals
+
+
+def _refuse_duplicates(arms: Sequence[Arm], runs: Sequence[RunConfig], loaded: LoadedSpec) -> None:
+    """Raise SpecError naming both places of every two arms that would do the same: all their stages are equal."""
+    first_seed = loaded.spec.seeds[0]
+    stages = {run.arm_id: tuple(stage.key for stage in run.stages) for run in runs if run.seed == first_seed}
+    first: dict[tuple[str, ...], Arm] = {}
+    problems: list[Problem] = []
+    for arm in arms:
+        earlier = first.setdefault(stages[arm.arm_id], arm)
+        if earlier is not arm:
+            message = f"'{arm.label}' is the same arm as '{earlier.label}' at {earlier.place}; remove one of them"
+            place = loaded.place("methods", arm.method_name)
+            problems.append(place.problem(("methods", arm.method_name), message))
+    if problems:
+        raise SpecError(problems)

@@ -1,0 +1,171 @@
+"""Checks across the blocks of a spec and against the world: names that exist, files that exist, parts that agree.
+
+They read the tree rather than the validated spec, so that a mistake elsewhere does not hide theirs. A value of the
+wrong type is passed over: the schema has reported it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ftlab.catalog import BENCHMARKS, DATASETS, METRICS, MODELS, Registry, suggest
+from ftlab.errors import Problem
+from ftlab.spec.scalars import shown
+from ftlab.spec.schema import DecisionSpec, TaskSpec
+from ftlab.spec.tree import Node
+
+DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+"""The formats of data files, by the ending of their name."""
+
+KeyPath = tuple[str | int, ...]
+
+
+def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
+    """Add what is wrong between the blocks of a spec and with the names in it.
+
+    Args:
+        root: the folder that relative file names start from.
+    """
+    checker = _Checker(tree, root, problems)
+    checker.models()
+    checker.data()
+    checker.task()
+    checker.benchmarks()
+    checker.decision()
+    checker.distinct(("seeds",), "seed")
+
+
+def is_folder(source: str) -> bool:
+    """Whether a model's source names a folder rather than a hub id."""
+    return source.startswith((".", "/", "~"))
+
+
+def is_file(source: str) -> bool:
+    """Whether a data source names a file rather than a hub id."""
+    return is_folder(source) or source.lower().endswith(DATA_ENDINGS)
+
+
+class _Checker:
+    def __init__(self, tree: Node, root: Path, problems: list[Problem]) -> None:
+        self.tree = tree
+        self.root = root
+        self.problems = problems
+
+    def models(self) -> None:
+        for path, source in [*self._texts(("model",)), *self._texts(("model", "source"))]:
+            self._model(path, source)
+        models = self.tree.find(("model",))
+        if models is not None and isinstance(models.content, list):
+            for index in range(len(models.content)):
+                for path, source in self._texts(("model", index, "source")):
+                    self._model(path, source)
+            self.distinct(("model",), "model")
+
+    def data(self) -> None:
+        for path, source in self._texts(("data", "source")):
+            if source.startswith("builtin:"):
+                self._known(path, source.removeprefix("builtin:"), DATASETS)
+            elif is_file(source):
+                self._file(path, source)
+        for split in ("train", "validation", "test"):
+            for path, name in self._texts(("data", "files", split)):
+                self._file(path, name)
+
+    def task(self) -> None:
+        for path, metric in self._texts(("task", "metrics")):
+            self._known(path, metric, METRICS)
+        self.distinct(("task", "metrics"), "metric")
+        self.distinct(("task", "labels"), "label")
+        labels = list(self._texts(("task", "labels")))
+        if len(labels) == 1:
+            self._note(("task", "labels"), "expected at least 2 labels, found 1")
+        for path, label in labels:
+            if not label.strip():
+                self._note(path, "expected a label, found empty text")
+
+    def benchmarks(self) -> None:
+        for path, task in self._texts(("benchmarks", "tasks")):
+            if task.startswith("builtin:"):
+                self._known(path, task.removeprefix("builtin:"), BENCHMARKS)
+
+    def decision(self) -> None:
+        metrics = self._value(("task", "metrics"), TaskSpec.model_fields["metrics"].default)
+        if not isinstance(metrics, list) or not set(map(str, metrics)) <= set(METRICS.names()):
+            return
+        given = self._value(("decision", "metric"), None)
+        metric = DecisionSpec.model_fields["metric"].default if given is None else given
+        if isinstance(metric, str) and metric not in metrics:
+            near = suggest(metric, metrics) or f" (there are: {', '.join(metrics)})"
+            message = (
+                f"expected one of the task's metrics, found '{shown(metric)}'{'' if given else ' by default'}{near}"
+            )
+            place = self.tree.place_of(("decision", "metric") if given else ("task", "metrics"))
+            self.problems.append(place.problem(("decision", "metric"), message))
+        if self._value(("decision", "min_valid_format"), None) is not None and "valid_format" not in metrics:
+            self._note(("decision", "min_valid_format"), "needs the metric 'valid_format' in task.metrics")
+
+    def distinct(self, path: KeyPath, what: str) -> None:
+        """Every entry of a list once."""
+        values = self._value(path, None)
+        seen: list[Any] = []
+        for index, value in enumerate(values if isinstance(values, list) else []):
+            if value in seen:
+                named = f", found {shown(repr(value))} again" if isinstance(value, (str, int)) else ""
+                self._note((*path, index), f"expected each {what} once{named}")
+            seen.append(value)
+
+    def _value(self, path: KeyPath, default: Any) -> Any:
+        node = self.tree.find(path)
+        return default if node is None else node.plain()
+
+    def _texts(self, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+        """The text at a path, or every text in the list there."""
+        node = self.tree.find(path)
+        if node is None:
+            return
+        if isinstance(node.content, str):
+            yield path, node.content
+        elif isinstance(node.content, list):
+            for index, item in enumerate(node.content):
+                if isinstance(item.content, str):
+                    yield (*path, index), item.content
+
+    def _note(self, path: KeyPath, message: str) -> None:
+        self.problems.append(self.tree.place_of(path).problem(path, message))
+
+    def _known(self, path: KeyPath, name: str, registry: Registry) -> None:
+        known = registry.names()
+        if name not in known:
+            message = f"unknown {registry.kind} '{shown(name)}'{suggest(name, known)} (known: {', '.join(known)})"
+            self._note(path, message)
+
+    def _model(self, path: KeyPath, source: str) -> None:
+        if not source.strip():
+            self._note(path, "expected a model, found empty text")
+        elif source.startswith("builtin:"):
+            self._known(path, source.removeprefix("builtin:"), MODELS)
+        elif is_folder(source):
+            self._exists(path, source, folder=True)
+
+    def _file(self, path: KeyPath, name: str) -> None:
+        if name.lower().endswith(DATA_ENDINGS):
+            self._exists(path, name, folder=False)
+        else:
+            endings = ", ".join(DATA_ENDINGS)
+            self._note(path, f"expected a file that ends in one of {endings}, found '{shown(name, 200)}'")
+
+    def _exists(self, path: KeyPath, name: str, folder: bool) -> None:
+        kind, other = ("folder", "file") if folder else ("file", "folder")
+        try:
+            target = self.root / Path(name).expanduser()
+            exists, is_directory = target.exists(), target.is_dir()
+        except (OSError, RuntimeError) as error:
+            self._note(path, f"cannot look for the {kind} '{shown(name, 200)}': {shown(str(error), 200)}")
+            return
+        if not exists:
+            start = self.root.absolute()
+            self._note(path, f"no such {kind}: '{shown(name, 200)}' (relative names start from {start})")
+        elif is_directory != folder:
+            self._note(path, f"expected a {kind}, found a {other}: '{shown(name, 200)}'")

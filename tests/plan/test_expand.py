@@ -1,0 +1,179 @@
+"""From a spec to arms, runs and stages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftlab.errors import SpecError
+from ftlab.plan.expand import arm_label, build_plan
+from ftlab.plan.run import Plan
+from ftlab.spec.load import LoadedSpec
+
+Loader = Callable[..., LoadedSpec]
+Planner = Callable[..., Plan]
+
+
+def keys(plan: Plan, kind: str) -> list[str]:
+    return [stage.key for run in plan.runs for stage in run.stages if stage.kind == kind]
+
+
+def test_arms_follow_the_spec_and_runs_multiply_by_seeds(make_plan: Planner) -> None:
+    plan = make_plan()
+    assert [arm.label for arm in plan.arms] == [
+        "zero_shot",
+        "few_shot shots=2",
+        "few_shot shots=4",
+        "lora r=8",
+        "lora r=16",
+        "full",
+    ]
+    assert [arm.family for arm in plan.arms] == ["prompt", "prompt", "prompt", "adapter", "adapter", "full"]
+    assert [run.seed for run in plan.runs] == [0] * 6 + [1] * 6
+    assert [run.arm_id for run in plan.runs] == 2 * [arm.arm_id for arm in plan.arms]
+    assert len({run.run_id for run in plan.runs}) == 12
+
+
+def test_every_default_is_in_the_resolved_method(make_plan: Planner) -> None:
+    lora = make_plan(overrides=("train={epochs: 3}",)).arms[3].method
+    assert (lora["type"], lora["r"], lora["lora_alpha"], lora["epochs"], lora["batch_size"]) == ("lora", 8, 16, 3, 8)
+
+
+def test_each_run_names_its_stages_in_order(make_plan: Planner) -> None:
+    plan = make_plan()
+    stages = {run.method_name: [(stage.kind, stage.name) for stage in run.stages] for run in plan.runs}
+    rest = [("predictions", "validation"), ("scores", "validation"), ("benchmark", "builtin:piqa")]
+    assert stages["zero_shot"] == [("dataset", ""), *rest]
+    assert stages["lora"] == stages["full"] == [("dataset", ""), ("weights", ""), *rest]
+
+
+def test_the_base_is_benchmarked_once_for_all_prompting(make_plan: Planner) -> None:
+    prompting = [run for run in make_plan().runs if run.method_name in ("zero_shot", "few_shot")]
+    assert len(prompting) == 6
+    assert len({run.key("benchmark", "builtin:piqa") for run in prompting}) == 1
+
+
+def test_work_that_seeds_cannot_change_is_shared(make_plan: Planner) -> None:
+    plan = make_plan()
+    by_method = {
+        name: Counter(run.key("predictions", "validation") for run in plan.runs if run.method_name == name)
+        for name in ("zero_shot", "few_shot", "lora")
+    }
+    assert [len(by_method[name]) for name in ("zero_shot", "few_shot", "lora")] == [1, 4, 4]
+
+
+def test_a_metric_more_changes_scores_alone(make_plan: Planner) -> None:
+    before = make_plan(overrides=("task.metrics=[accuracy]",))
+    after = make_plan(overrides=("task.metrics=[accuracy, macro_f1]",))
+    for kind in ("dataset", "weights", "predictions", "benchmark"):
+        assert keys(before, kind) == keys(after, kind)
+    assert not set(keys(before, "scores")) & set(keys(after, "scores"))
+
+
+def test_a_benchmark_more_leaves_every_other_stage(make_plan: Planner) -> None:
+    before = make_plan()
+    after = make_plan(overrides=("benchmarks.tasks=[builtin:piqa, builtin:openbookqa]",))
+    old = {stage for run in before.runs for stage in run.stages}
+    new = {stage for run in after.runs for stage in run.stages}
+    assert old < new
+    assert {(stage.kind, stage.name) for stage in new - old} == {("benchmark", "builtin:openbookqa")}
+
+
+def test_choosing_labels_trains_nothing_again(make_plan: Planner) -> None:
+    before, after = make_plan(), make_plan(overrides=("task.decode=choose",))
+    assert keys(before, "weights") == keys(after, "weights")
+    assert not set(keys(before, "predictions")) & set(keys(after, "predictions"))
+
+
+def test_execute_changes_no_id_at_all(make_plan: Planner) -> None:
+    before, after = make_plan(), make_plan(overrides=("execute={workers: 4, eval_batch_tokens: 128}",))
+    assert [run.run_id for run in before.runs] == [run.run_id for run in after.runs]
+    assert [run.stages for run in before.runs] == [run.stages for run in after.runs]
+    assert before.spec_hash != after.spec_hash
+
+
+def test_new_rows_are_new_work(make_plan: Planner, tmp_path: Path) -> None:
+    before = make_plan()
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("one more,yes\n")
+    after = make_plan()
+    for kind in ("dataset", "weights", "predictions", "scores"):
+        assert not set(keys(before, kind)) & set(keys(after, kind))
+
+
+def test_models_are_an_axis_and_a_worker_keeps_its_base(make_plan: Planner, model_folder: Path) -> None:
+    both = "model: [builtin:smollm2-135m-instruct, {source: ./model, dtype: bfloat16}]"
+    plan = make_plan(("model: builtin:smollm2-135m-instruct", both))
+    assert len(plan.arms) == 12
+    assert [arm.label for arm in plan.arms[:2]] == [
+        "zero_shot model=builtin:smollm2-135m-instruct",
+        "zero_shot model=./model",
+    ]
+    assert [run.model.source for run in plan.runs] == ["builtin:smollm2-135m-instruct"] * 12 + ["./model"] * 12
+    assert [run.seed for run in plan.runs] == ([0] * 6 + [1] * 6) * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "places"),
+    [
+        (
+            ("  full: {type: full}\n", "  full: {type: full}\n  again: {type: full, learning_rate: 2e-5}\n"),
+            ("again", "full"),
+            (15, 14),
+        ),
+        (("  full: {type: full}\n", "  shown: {type: prompt, shots: 4}\n"), ("shown", "few_shot shots=4"), (14, 12)),
+        (("  full: {type: full}\n", "  asked: {type: prompt, decode: generate}\n"), ("asked", "zero_shot"), (14, 11)),
+    ],
+    ids=["default spelt out", "a point of a grid", "the task's way of decoding spelt out"],
+)
+def test_equal_arms_are_refused_with_both_places(
+    load: Loader, change: tuple[str, str], labels: tuple[str, str], places: tuple[int, int]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_plan(load(change))
+    (problem,) = caught.value.problems
+    assert problem.line == places[0]
+    assert f"'{labels[0]}' is the same arm as '{labels[1]}' at " in problem.message
+    assert f"spec.yaml:{places[1]}:3" in problem.message
+
+
+def test_a_search_is_refused_with_one_sentence(load: Loader) -> None:
+    change = ("full: {type: full}", "found: {type: lora, r: {choice: [4, 8]}, search: {}}")
+    with pytest.raises(SpecError) as caught:
+        build_plan(load(change))
+    (problem,) = caught.value.problems
+    assert problem.path == "methods.found.search"
+    assert "checks searches but cannot run them yet" in problem.message
+    assert (problem.line, problem.column) == (14, 44)
+
+
+def test_labels_are_short_whatever_was_varied() -> None:
+    chat = [{"role": "user", "content": "x" * 100}]
+    varied = {
+        "learning_rate": 0.0005,
+        "target_modules": ["q_proj", "v_proj"],
+        "use_dora": True,
+        "early_stopping": None,
+        "prompt": chat,
+        "keep": "best",
+        "epochs": 2.0,
+    }
+    assert arm_label("lora", varied, {"prompt": 2}) == (
+        "lora learning_rate=0.0005 target_modules=q_proj,v_proj use_dora=true early_stopping=none prompt=#2 keep=best "
+        "epochs=2"
+    )
+
+
+def test_varied_prompts_are_numbered(make_plan: Planner) -> None:
+    prompts = "{grid: [[{role: user, content: a}], [{role: user, content: b}]]}"
+    plan = make_plan(("few_shot: {type: prompt, shots: {grid: [2, 4]}}", f"asked: {{type: prompt, prompt: {prompts}}}"))
+    assert [arm.label for arm in plan.arms[1:3]] == ["asked prompt=#1", "asked prompt=#2"]
+    assert plan.arms[2].varied == {"prompt": [{"role": "user", "content": "b"}]}
+
+
+def test_a_plan_survives_being_written(make_plan: Planner) -> None:
+    plan = make_plan()
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
