@@ -93,7 +93,7 @@ class Lora:
         (folder / CONFIG_FILE).write_text(json.dumps(listed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def restore(self, base: LoadedModel, folder: Path, config: MethodConfig) -> Any:
-        """The adapted model. Float32 weights are merged; bfloat16 ones keep adapters beside them, not to lose precision."""
+        """The adapted model. Float32 weights are merged; to lose no precision, bfloat16 ones are not."""
         import torch
         from peft import set_peft_model_state_dict
 

@@ -75,7 +75,7 @@ class Full:
 
 
 def _own_tensors(model: Any) -> dict[str, Any]:
-    """The state dict without second names of shared tensors (tied embeddings), which safetensors refuses to store twice."""
+    """The state dict without second names of shared tensors (tied embeddings), which safetensors refuses to store."""
     seen: set[int] = set()
     own = {}
     for name, tensor in model.state_dict(keep_vars=True).items():

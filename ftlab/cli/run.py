@@ -1,0 +1,180 @@
+"""`ftlab run` and `ftlab resume`: bring an experiment to completion, then say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json
+from ftlab.cli.doctor import doctor
+from ftlab.cli.progress import end_line, open_display
+from ftlab.cli.status import Experiment, newest_view, status
+from ftlab.events import Status
+from ftlab.text import plural
+
+if TYPE_CHECKING:
+    from ftlab.execute.coordinator import Outcome
+    from ftlab.execute.progress import Display
+    from ftlab.plan.run import Plan, RunConfig
+
+__all__ = ["doctor", "resume", "run", "status"]
+
+REAL_PIPELINE = "ftlab.execute.real:RealPipeline"
+SCHEMA_VERSION = 1
+REPORT_FILE = "report.html"
+SHOWN_FINDINGS = 5
+
+Pipeline = Annotated[str, typer.Option("--pipeline", envvar="FTLAB_PIPELINE", hidden=True)]
+
+
+def run(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+    pipeline: Pipeline = REAL_PIPELINE,
+) -> None:
+    """Execute every run of SPEC that is not done, and compare the methods.
+
+    Work that is on disk is never done again. Runs that failed, ran out of memory or were killed in an earlier session
+    are tried once more; within this session, `execute.retries` says how often. Ctrl-C stops in good order at the next
+    step, a second Ctrl-C at once.
+
+    Exit code 0: all done; 2: the spec or the folder is wrong; 3: some runs failed; 130: interrupted.
+    """
+    from ftlab.plan.expand import build_plan
+    from ftlab.spec.load import load_spec
+
+    plan = build_plan(load_spec(spec, overrides or ()))
+    raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline))
+
+
+def resume(
+    experiment: Experiment = "latest",
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+    pipeline: Pipeline = REAL_PIPELINE,
+) -> None:
+    """Continue an experiment as it was planned: everything unfinished, and once more whatever failed.
+
+    It takes the plan that `ftlab run` stored. For a spec that was edited since, use `ftlab run`.
+    """
+    from ftlab.execute.experiments import find_plan
+
+    plan = find_plan(results.expanduser().absolute(), experiment)
+    raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline))
+
+
+def execute_plan(plan: Plan, results: Path, *, as_json: bool = False, pipeline: str = REAL_PIPELINE) -> int:
+    """Run a plan with live progress, print what came of it, and return the exit code.
+
+    Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
+    """
+    from ftlab.execute.coordinator import unfinished_runs
+    from ftlab.execute.hold import hold_results, refuse_if_held
+
+    results = results.expanduser().absolute()
+    display = open_display()
+    refuse_if_held(results)
+    if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
+        _prepare(plan, unfinished, display)
+    with hold_results(results):
+        outcome = _work(plan, results, pipeline, display)
+    _conclude(plan, results, outcome, as_json=as_json)
+    return outcome.exit_code
+
+
+def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display) -> None:
+    """Look at the data and fetch what is missing before anything is written: what is wrong is said once, first."""
+    from ftlab.execute.fetch import fetch_all
+    from ftlab.plan.preflight import preflight
+
+    findings, _ = preflight(plan)
+    for finding in findings[:SHOWN_FINDINGS]:
+        display.note(f"warning: {finding.message}")
+    if len(findings) > SHOWN_FINDINGS:
+        display.note(f"`ftlab plan` shows {len(findings) - SHOWN_FINDINGS} more")
+    try:
+        fetch_all(unfinished, display.fetching)
+    finally:
+        display.close()
+
+
+def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome:
+    """One session of the coordinator over the plan."""
+    from ftlab.decide.compare import update_comparisons
+    from ftlab.execute.bookkeeping import Bookkeeping
+    from ftlab.execute.coordinator import Coordinator
+    from ftlab.execute.local import LocalExecutor
+    from ftlab.store.ledger import Ledger
+
+    with Ledger(results, derive=update_comparisons) as ledger:
+        for message in ledger.messages:
+            display.note(message)
+        executor = LocalExecutor(results, pipeline, plan.execute.workers)
+        return Coordinator(plan, results, executor, Bookkeeping(ledger), display).run()
+
+
+def _conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool) -> None:
+    """What was done, what failed and why, the comparison, and what to do next."""
+    from ftlab.report.html import write_report
+
+    view = newest_view(results, plan.experiment_id)
+    report = results / plan.experiment_id / REPORT_FILE
+    if view is not None:
+        write_report(view, report)
+    if as_json:
+        shown = {"view": view.model_dump(mode="json"), "report": str(report)} if view is not None else {}
+        print_json({**_facts(plan, outcome), **shown})
+        return
+    typer.echo("\n".join(_summary(outcome)))
+    if view is not None and any(arm.metrics for arm in view.arms):
+        from ftlab.report.terminal import print_view
+
+        typer.echo()
+        print_view(view, console())
+        typer.echo(f"\nreport  {report}")
+        typer.echo(f"open    ftlab ui{_results_option(results)}")
+    if outcome.interrupted or outcome.failures:
+        typer.echo(f"{'resume' if outcome.interrupted else 'retry '}  {_resume_command(plan, results)}")
+
+
+def _summary(outcome: Outcome) -> list[str]:
+    finished = sum(end.status is Status.COMPLETE for end in outcome.ends)
+    parts = [f"{finished + outcome.already_done} of {plural(outcome.total, 'run')} done"]
+    if outcome.already_done:
+        parts.append("nothing was left to do" if not outcome.ends else f"{outcome.already_done} of them before")
+    if outcome.failures:
+        parts.append(f"{len(outcome.failures)} failed")
+    if outcome.interrupted:
+        parts.append("interrupted")
+    return [", ".join(parts), *(f"  {end_line(end)}" for end in outcome.failures)]
+
+
+def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "experiment_id": plan.experiment_id,
+        "name": plan.name,
+        "total": outcome.total,
+        "already_done": outcome.already_done,
+        "interrupted": outcome.interrupted,
+        "ended": [
+            {"run_id": end.config.run_id, "label": end.label, "status": end.status, "reason": end.reason}
+            for end in outcome.ends
+        ],
+    }
+
+
+def _resume_command(plan: Plan, results: Path) -> str:
+    return f"ftlab resume {plan.experiment_id}{_results_option(results)}"
+
+
+def _results_option(results: Path) -> str:
+    """The option that makes a printed command work when it is copied, quoted for a shell; empty for the default."""
+    import shlex
+
+    return "" if results == DEFAULT_RESULTS.absolute() else f" --results {shlex.quote(str(results))}"

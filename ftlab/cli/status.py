@@ -1,0 +1,128 @@
+"""`ftlab status`: where an experiment stands, from its files and the newest snapshot. Changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, print_json
+from ftlab.cli.progress import running_line, summary_line
+from ftlab.events import Status
+from ftlab.text import number, one_line, plural
+
+if TYPE_CHECKING:
+    from ftlab.decide.view import ArmView, DecisionView
+    from ftlab.execute.standing import RunStanding, Standing
+
+SCHEMA_VERSION = 1
+
+Experiment = Annotated[
+    str, typer.Argument(help="The experiment's name, its id or the beginning of it, or `latest`.", metavar="EXPERIMENT")
+]
+
+
+def status(experiment: Experiment = "latest", results: Results = DEFAULT_RESULTS, as_json: AsJson = False) -> None:
+    """Show what is done, what runs now, what failed and why, the best arm so far, and who works in the folder."""
+    from ftlab.execute.experiments import find_plan
+    from ftlab.execute.standing import read_standing
+
+    results = results.expanduser().absolute()
+    standing = read_standing(results, find_plan(results, experiment))
+    view = newest_view(results, standing.plan.experiment_id)
+    if as_json:
+        print_json(_facts(standing, view))
+    else:
+        typer.echo("\n".join(_lines(standing, view)))
+
+
+def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
+    """The view from the newest snapshot, or None while no snapshot knows the experiment."""
+    from ftlab.decide.build import build_view
+    from ftlab.store.snapshot import current_number, open_snapshot
+
+    if current_number(results) is None:
+        return None
+    with open_snapshot(results) as snapshot:
+        cursor = snapshot.cursor()
+        known = cursor.execute("SELECT 1 FROM experiments WHERE experiment_id = ?", [experiment_id]).fetchone()
+        return build_view(cursor, experiment_id, snapshot.number) if known else None
+
+
+def _best(view: DecisionView | None) -> ArmView | None:
+    arms = [arm for arm in view.arms if view.metric in arm.metrics] if view is not None else []
+    if view is None or not arms:
+        return None
+    sign = 1 if view.metric_direction == "higher" else -1
+    return max(arms, key=lambda arm: sign * arm.metrics[view.metric].value)
+
+
+def _facts(standing: Standing, view: DecisionView | None) -> dict[str, Any]:
+    best = _best(view)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "experiment_id": standing.plan.experiment_id,
+        "name": standing.plan.name,
+        "held_by": {"pid": standing.holder.pid, "host": standing.holder.host} if standing.holder else None,
+        "total": len(standing.runs),
+        "by_status": _counts(standing),
+        "seconds_left": standing.state.seconds_left if standing.holder else None,
+        "running": [
+            {"run_id": run.run_id, "label": run.label, "stage": run.stage, "done": run.done, "total": run.total}
+            for run in standing.state.running
+        ],
+        "failed": [_run_facts(run) for run in standing.failures],
+        "last_error": _run_facts(standing.last_failure) if standing.last_failure else None,
+        "best": _best_facts(view, best) if view is not None and best is not None else None,
+        "conclusion": view.conclusion.sentence if view is not None else None,
+        "snapshot": view.snapshot if view is not None else None,
+    }
+
+
+def _best_facts(view: DecisionView, best: ArmView) -> dict[str, Any]:
+    value = best.metrics[view.metric].value
+    return {"arm_id": best.arm_id, "label": best.label, "metric": view.metric, "split": view.split, "value": value}
+
+
+def _run_facts(run: RunStanding) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "label": run.label,
+        "status": run.status,
+        "reason": run.reason,
+        "attempt": run.attempt,
+        "log": str(run.log) if run.log is not None else None,
+    }
+
+
+def _counts(standing: Standing) -> dict[str, int]:
+    found = Counter(run.status for run in standing.runs)
+    return {str(status): found[status] for status in Status if found[status]}
+
+
+def _failure(run: RunStanding) -> str:
+    return f"{one_line(run.label, 60)}: {run.status} ({one_line(run.reason or 'no reason given', 200)})"
+
+
+def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
+    lines = [f"{one_line(standing.plan.name)}  {standing.plan.experiment_id}"]
+    if standing.holder is not None:
+        lines.append(f"`ftlab run` works on it: process {standing.holder.pid} on {standing.holder.host}")
+        lines.append(summary_line(standing.state))
+    else:
+        counts = ", ".join(f"{count} {status}" for status, count in _counts(standing).items())
+        lines.append(f"nobody works on it; {plural(len(standing.runs), 'run')}: {counts}")
+    lines += [f"  {running_line(run)}" for run in standing.state.running]
+    lines += [f"  {_failure(run)}" for run in standing.failures]
+    if (last := standing.last_failure) is not None and last.log is not None:
+        lines.append(f"last error: {one_line(last.label, 60)}, see {last.log}")
+    best = _best(view)
+    if view is not None and best is not None:
+        value = number(best.metrics[view.metric].value, view.metric_unit)
+        lines.append(f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}")
+        lines.append(one_line(view.conclusion.sentence, 500))
+    if standing.holder is None and any(run.status is not Status.COMPLETE for run in standing.runs):
+        lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}")
+    return lines

@@ -1,0 +1,1 @@
+"""Predictions, scores and benchmarks. Modules here import torch and lm-eval inside functions only."""

@@ -1,0 +1,1 @@
+"""One file per family of metrics; `ftlab.catalog.METRICS` names them."""

@@ -1,0 +1,219 @@
+"""Ask a model every example of a split and keep each output with its tokens and its time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlab.data.prompts import few_shot_messages, shots_for
+from ftlab.errors import DataError
+from ftlab.events import EventType, Reporter
+from ftlab.plan.run import RunConfig
+
+if TYPE_CHECKING:
+    from ftlab.data.dataset import Dataset, Example
+    from ftlab.models.load import LoadedModel
+
+MARGIN = 8
+"""Tokens beyond the longest label that an answer may have when the spec sets no limit: room for `Answer:` and the
+like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row of predictions.parquet."""
+
+    example_id: str
+    output: str
+    prompt_tokens: int
+    output_tokens: int
+    """Without the end token when generated, with it when chosen."""
+    seconds: float
+    finish: str
+    """`stop`, `length` (cut off at the longest allowed answer) or `choice`."""
+    label_logprobs: str | None
+    """JSON {label: summed log-likelihood in nats} when the label was chosen."""
+
+
+def predict(
+    model: Any, loaded: LoadedModel, dataset: Dataset, config: RunConfig, split: str, out: Path, report: Reporter
+) -> dict[str, Any]:
+    """Predict every example of `split`, write predictions.parquet and summary.json to `out`, and return the summary.
+
+    `model` is the adapted model, `loaded` the base that brings tokenizer and device. Prompts longer than the model's
+    context lose their beginning, which is counted and warned of. Raises DataError when the split is empty, or when more
+    shots are asked for than there are training rows.
+    """
+    examples = dataset.splits.get(split, [])
+    if not examples:
+        raise DataError(f"the data set has no rows in split '{split}'; give it rows under data.splits")
+    started = time.perf_counter()
+    shots = shots_for(dataset.splits["train"], dataset.labels, config.method.get("shots", 0), config.seed)
+    chats = [_chat(config, dataset, shots, example) for example in examples]
+    if config.decode == "choose":
+        predictions = _choose(model, loaded, dataset.labels, examples, chats, config, report)
+    else:
+        predictions = _generate(model, loaded, dataset.labels, examples, chats, config, report)
+    summary = _summary(predictions, time.perf_counter() - started, shots)
+    _write(predictions, out / "predictions.parquet")
+    (out / "summary.json").write_text(json.dumps(summary, allow_nan=False), encoding="utf-8")
+    return summary
+
+
+def _chat(config: RunConfig, dataset: Dataset, shots: Sequence[Example], example: Example) -> list[dict[str, str]]:
+    return few_shot_messages(config.messages, shots, example.fields, dataset.labels)
+
+
+def _generate(
+    model: Any,
+    loaded: LoadedModel,
+    labels: Sequence[str],
+    examples: Sequence[Example],
+    chats: Sequence[list[dict[str, str]]],
+    config: RunConfig,
+    report: Reporter,
+) -> list[Prediction]:
+    from ftlab.models.chat import render_chat
+    from ftlab.models.generate import generate
+
+    tokenizer = loaded.tokenizer
+    longest = max(len(ids) for ids in _answers(tokenizer, chats[0], labels)) - 1  # without the end token
+    limit = config.task.max_new_tokens or longest + MARGIN
+    prompts = [render_chat(tokenizer, chat).prompt_ids for chat in chats]
+    prompts = _fit(prompts, model, limit, report)
+    generations = generate(model, tokenizer, prompts, limit, config.execute.eval_batch_tokens, report)
+    return [
+        Prediction(
+            example_id=example.example_id,
+            output=generation.text,
+            prompt_tokens=len(prompt),
+            output_tokens=len(generation.output_ids),
+            seconds=generation.seconds,
+            finish=generation.finish,
+            label_logprobs=None,
+        )
+        for example, prompt, generation in zip(examples, prompts, generations, strict=True)
+    ]
+
+
+def _choose(
+    model: Any,
+    loaded: LoadedModel,
+    labels: Sequence[str],
+    examples: Sequence[Example],
+    chats: Sequence[list[dict[str, str]]],
+    config: RunConfig,
+    report: Reporter,
+) -> list[Prediction]:
+    """The label whose tokens, the end of the turn included, are likeliest in sum; the first of equals.
+
+    The end token is what makes `Surgery` and `Surgery, general` comparable: without it the shorter would always win,
+    being a part of the longer. The sum is not divided by the length: it is the probability of saying exactly this
+    label.
+    """
+    from ftlab.models.chat import render_chat
+    from ftlab.models.loglikelihood import score_choices
+
+    tokenizer = loaded.tokenizer
+    choices = _all_answers(tokenizer, chats, labels)
+    prompts = [render_chat(tokenizer, chat).prompt_ids for chat in chats]
+    room = max(len(ids) for answers in choices for ids in answers)
+    prompts = _fit(prompts, model, room, report)
+    started = time.perf_counter()
+    items = list(zip(prompts, choices, strict=True))
+    scored = score_choices(model, items, config.execute.eval_batch_tokens, report, phase="predict")
+    spent = time.perf_counter() - started
+    sizes = [len(prompt) + sum(map(len, answers)) for prompt, answers in items]
+    predictions = []
+    for example, (prompt, answers), scores, size in zip(examples, items, scored, sizes, strict=True):
+        best = max(range(len(labels)), key=lambda index: scores[index].logprob)
+        logprobs = {label: score.logprob for label, score in zip(labels, scores, strict=True)}
+        predictions.append(
+            Prediction(
+                example_id=example.example_id,
+                output=labels[best],
+                prompt_tokens=len(prompt),
+                output_tokens=len(answers[best]),
+                seconds=spent * size / sum(sizes),
+                finish="choice",
+                label_logprobs=json.dumps(logprobs, ensure_ascii=False, allow_nan=False),
+            )
+        )
+    return predictions
+
+
+def _answers(tokenizer: Any, chat: list[dict[str, str]], labels: Sequence[str]) -> list[list[int]]:
+    from ftlab.models.chat import render_chat
+
+    return [render_chat(tokenizer, chat, label).answer_ids for label in labels]
+
+
+def _all_answers(tokenizer: Any, chats: Sequence[list[dict[str, str]]], labels: Sequence[str]) -> list[list[list[int]]]:
+    """The token ids of every label after every chat.
+
+    Where two chats agree on all labels the template keeps answer and question apart, and one rendering serves all; that
+    saves a template run per example and label, which otherwise takes longer than a small model's forward.
+    """
+    first = _answers(tokenizer, chats[0], labels)
+    if first == _answers(tokenizer, chats[-1], labels):
+        return [first] * len(chats)
+    return [_answers(tokenizer, chat, labels) for chat in chats]
+
+
+def _fit(prompts: list[list[int]], model: Any, room: int, report: Reporter) -> list[list[int]]:
+    """Cut prompts on the left so that `room` more tokens fit into the model's context."""
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if context is None or all(len(prompt) + room <= context for prompt in prompts):
+        return prompts
+    most = context - room
+    if most < 1:
+        raise DataError(
+            f"max_new_tokens leaves no room for a prompt in the model's context of {context} tokens; lower it"
+        )
+    cut = sum(len(prompt) > most for prompt in prompts)
+    report(
+        EventType.WARNING,
+        code="prompt_truncated",
+        message=f"{cut} of {len(prompts)} prompts are longer than the model's context of {context} tokens and lost "
+        "their beginning; use fewer shots or shorter texts",
+        step=None,
+    )
+    return [prompt[-most:] for prompt in prompts]
+
+
+def _summary(predictions: Sequence[Prediction], seconds: float, shots: Sequence[Example]) -> dict[str, Any]:
+    prompt_tokens = sum(prediction.prompt_tokens for prediction in predictions)
+    output_tokens = sum(prediction.output_tokens for prediction in predictions)
+    return {
+        "examples": len(predictions),
+        "seconds": seconds,
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "tokens_per_second": (prompt_tokens + output_tokens) / seconds,
+        "seconds_per_1k": 1000 * seconds / len(predictions),
+        "shot_ids": [shot.example_id for shot in shots],
+        "truncated": sum(prediction.finish == "length" for prediction in predictions),
+    }
+
+
+def _write(predictions: Sequence[Prediction], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("example_id", pa.string()),
+            ("output", pa.string()),
+            ("prompt_tokens", pa.int64()),
+            ("output_tokens", pa.int64()),
+            ("seconds", pa.float64()),
+            ("finish", pa.string()),
+            ("label_logprobs", pa.string()),
+        ]
+    )
+    columns = {name: [getattr(prediction, name) for prediction in predictions] for name in schema.names}
+    pq.write_table(pa.table(columns, schema=schema), path)

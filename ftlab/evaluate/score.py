@@ -1,0 +1,133 @@
+"""Scores of stored predictions: no model and no torch, so a corrected metric rescores everything in a moment."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlab.catalog import METRICS
+from ftlab.errors import DataError, FtlabError
+from ftlab.evaluate.metrics.base import Answer, Metric
+from ftlab.evaluate.metrics.classification import confusion, per_class
+from ftlab.evaluate.metrics.parsing import LabelParser
+from ftlab.spec.schema import TaskSpec
+
+if TYPE_CHECKING:
+    from ftlab.data.dataset import Dataset
+    from ftlab.statistics.intervals import Interval
+
+BOOTSTRAP_SEED = 0
+"""Intervals of equal scores are equal, whatever seed a run was trained with."""
+
+MetricRow = dict[str, Any]
+"""{key, value, low, high, n, unit, direction, interval}: one row of a `metrics` event."""
+
+
+def metric_versions(names: Sequence[str]) -> dict[str, str]:
+    """Each metric's version, as the identity of scores needs it. Raises UnknownNameError."""
+    return {name: METRICS.load(name).version for name in names}
+
+
+def score(dataset: Dataset, predictions: Path, task: TaskSpec, out: Path) -> tuple[dict[str, Any], list[MetricRow]]:
+    """Score `predictions/predictions.parquet` and write scores.parquet, metrics.json, details.json and summary.json.
+
+    Returns the summary and the metric rows: the task's metrics in their order, then precision and recall of every
+    label. Raises DataError when a prediction belongs to no example of the data set.
+    """
+    answers = read_answers(dataset, predictions)
+    metrics: list[Metric] = [METRICS.load(name)() for name in task.metrics]
+    scores = [row for metric in metrics for row in _score_rows(metric, answers)]
+    rows = [_row(metric, answers, dataset.labels) for metric in metrics]
+    classes = per_class(answers, dataset.labels)
+    for label, figures in classes.items():
+        rows += _class_rows(label, figures)
+    details = {"confusion": confusion(answers, dataset.labels), "per_class": _public(classes)}
+    summary = {"metrics": {row["key"]: row["value"] for row in rows[: len(metrics)]}}
+    _write_scores(out / "scores.parquet", scores)
+    for name, content in (("metrics.json", rows), ("details.json", details), ("summary.json", summary)):
+        (out / name).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return summary, rows
+
+
+def read_answers(dataset: Dataset, predictions: Path) -> list[Answer]:
+    """Stored predictions with what they were read as, in their stored order. Raises DataError for an unknown
+    example."""
+    import pyarrow.parquet as pq
+
+    targets = {example.example_id: example.target for split in dataset.splits.values() for example in split}
+    parse = LabelParser(dataset.labels)
+    table = pq.read_table(predictions / "predictions.parquet", columns=["example_id", "output"]).to_pydict()
+    answers = []
+    for example_id, output in zip(table["example_id"], table["output"], strict=True):
+        if example_id not in targets:
+            raise DataError(f"{predictions}: example {example_id} is not in the data set; predict again")
+        answers.append(Answer(example_id, output, parse(output), targets[example_id]))
+    return answers
+
+
+def _row(metric: Metric, answers: Sequence[Answer], labels: Sequence[str]) -> MetricRow:
+    interval = metric.interval(answers, labels, BOOTSTRAP_SEED)
+    return {
+        "key": metric.name,
+        **_numbers(metric.name, interval),
+        "unit": metric.unit,
+        "direction": metric.direction,
+        "interval": interval.method,
+    }
+
+
+def _numbers(name: str, interval: Interval) -> dict[str, float | int | None]:
+    numbers = {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.n}
+    if any(number is not None and not math.isfinite(number) for number in numbers.values()):
+        raise FtlabError(f"metric '{name}' gave {numbers}; a metric gives finite numbers, or None where there is none")
+    return numbers
+
+
+def _class_rows(label: str, figures: dict[str, Any]) -> list[MetricRow]:
+    from ftlab.statistics.intervals import wilson
+
+    rows = []
+    for name, n in (("precision", figures["outputs"]), ("recall", figures["support"])):
+        interval = wilson(figures["hits"], n)
+        rows.append(
+            {
+                "key": f"{name}/{label}",
+                **_numbers(name, interval),
+                "unit": "share",
+                "direction": "higher",
+                "interval": interval.method,
+            }
+        )
+    return rows
+
+
+def _public(classes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        label: {key: row[key] for key in ("precision", "recall", "f1", "support")} for label, row in classes.items()
+    }
+
+
+def _score_rows(metric: Metric, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    rows = []
+    for answer in answers:
+        score = metric.score(answer)
+        if score is not None and not math.isfinite(score):
+            raise FtlabError(
+                f"metric '{metric.name}' gave {score} for example {answer.example_id}; "
+                "a metric gives a finite number, or None where there is none"
+            )
+        rows.append({"example_id": answer.example_id, "metric": metric.name, "score": score, "parsed": answer.parsed})
+    return rows
+
+
+def _write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [("example_id", pa.string()), ("metric", pa.string()), ("score", pa.float64()), ("parsed", pa.string())]
+    )
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)

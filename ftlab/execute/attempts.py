@@ -1,0 +1,158 @@
+"""Attempt directories: made here, read here, and closed here when their worker can no longer do it.
+
+    <experiment_id>/runs/<run_id>/a<n>/{config.json, events.jsonl, log.txt, lease, checkpoints/}
+
+The worker holds a `flock` on `lease` as long as it works. The kernel drops it with the process, however that ends, so
+an attempt whose lease can be taken and whose journal has no end is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftlab.errors import StoreBusyError
+from ftlab.events import EventType, Status
+from ftlab.files import file_lock, storage_errors, write_atomic
+from ftlab.plan.run import RunConfig
+from ftlab.store.journal import EventWriter, parse_line
+
+TAIL_BYTES = 64 * 1024
+"""Holds the last line of every journal: the longest, `attempt_finished`, is cut far below this by the worker."""
+
+ABANDONED_REASON = "`ftlab run` ended in the middle of it (killed, or the machine went down)"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended, read from the last line of its journal."""
+
+    status: Status
+    reason: str | None
+    error: str | None
+    ts: float
+
+
+def run_folder(results: Path, config: RunConfig) -> Path:
+    """Where the attempts of a run are."""
+    return results / config.experiment_id / "runs" / config.run_id
+
+
+def list_attempts(run: Path) -> list[Path]:
+    """The attempt directories of a run, oldest first."""
+    found = [path for path in run.glob("a*") if path.name[1:].isdigit() and path.is_dir()]
+    return sorted(found, key=number)
+
+
+def number(attempt: Path) -> int:
+    """The number of an attempt: 1 for the first."""
+    return int(attempt.name[1:])
+
+
+def create_attempt(results: Path, config: RunConfig) -> Path:
+    """Make the directory of the next attempt of a run and move what the last one left of its training into it.
+
+    Raises StorageError when the results folder cannot be written.
+    """
+    run = run_folder(results, config)
+    earlier = list_attempts(run)
+    attempt = run / f"a{number(earlier[-1]) + 1 if earlier else 1}"
+    with storage_errors(attempt):
+        attempt.mkdir(parents=True)
+    write_atomic(attempt / "config.json", config.model_dump_json().encode())
+    if earlier:
+        _inherit_checkpoints(earlier, attempt, config)
+    return attempt
+
+
+def _inherit_checkpoints(earlier: list[Path], attempt: Path, config: RunConfig) -> None:
+    """One rename: checkpoints are in the old place or in the new, never in between."""
+    for old in reversed(earlier):
+        checkpoints = old / "checkpoints"
+        if checkpoints.is_dir():
+            if read_config(old).key("weights") == config.key("weights"):
+                os.rename(checkpoints, attempt / "checkpoints")
+            return
+
+
+def read_config(attempt: Path) -> RunConfig:
+    """What the attempt was asked to do."""
+    return RunConfig.model_validate_json((attempt / "config.json").read_bytes())
+
+
+def read_end(attempt: Path) -> AttemptEnd | None:
+    """How the attempt ended, or None when its journal has no end (yet). Reads the tail only."""
+    try:
+        with (attempt / "events.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            tail = file.read()
+    except FileNotFoundError:
+        return None
+    whole = tail[: tail.rfind(b"\n") + 1]
+    for line in reversed(whole.splitlines()):
+        event = parse_line(line)
+        if event is not None:
+            return _end(event) if event.get("type") == EventType.ATTEMPT_FINISHED else None
+    return None
+
+
+def _end(event: dict[str, Any]) -> AttemptEnd:
+    return AttemptEnd(Status(event["status"]), event.get("reason"), event.get("error"), float(event["ts"]))
+
+
+def close_attempt(attempt: Path, status: Status, reason: str) -> None:
+    """Write the end that a dead worker could not write. The journal's torn last line, if any, is repaired.
+
+    Raises StorageError when the journal cannot be written.
+    """
+    journal = attempt / "events.jsonl"
+    with EventWriter(journal) as write:
+        if not journal.stat().st_size:
+            config = read_config(attempt)
+            here = {"pid": os.getpid(), "host": socket.gethostname()}
+            write(EventType.ATTEMPT_STARTED, run_id=config.run_id, attempt=number(attempt), **here, provenance={})
+        write(EventType.ATTEMPT_FINISHED, status=status, reason=reason, error=None)
+
+
+@contextmanager
+def hold_lease(attempt: Path) -> Iterator[bool]:
+    """Take the attempt's lease for the block; yields False when another process has it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(attempt / "lease", blocking=False))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def close_dead_attempts(results: Path, config: RunConfig, patience: float = 10.0) -> int:
+    """Close every attempt of a run that has no end and no worker; returns how many.
+
+    A worker dies with its coordinator, but not in the same instant: `patience` seconds are granted. Raises
+    StoreBusyError when one still works after that.
+    """
+    closed = 0
+    for attempt in list_attempts(run_folder(results, config)):
+        if read_end(attempt) is not None or not (attempt / "config.json").exists():
+            continue
+        deadline = time.monotonic() + patience
+        while not _close_if_dead(attempt):
+            if time.monotonic() > deadline:
+                raise StoreBusyError(f"a worker of an earlier `ftlab run` still works on {attempt}; end it first")
+            time.sleep(0.05)
+        closed += 1
+    return closed
+
+
+def _close_if_dead(attempt: Path) -> bool:
+    with hold_lease(attempt) as dead:
+        if dead and read_end(attempt) is None:
+            close_attempt(attempt, Status.KILLED, ABANDONED_REASON)
+        return dead

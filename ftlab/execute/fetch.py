@@ -1,0 +1,106 @@
+"""Bring what a sweep needs from outside before its first worker starts: models, and rows of builtin benchmarks.
+
+A missing network or a wrong checksum is then one sentence at the start and no failed run. Converting a model takes
+torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins:
+
+    python -m ftlab.execute.fetch
+    stdin:   {"models": [ModelRef, ...], "benchmarks": ["piqa", ...]}
+    stdout:  {"phase": ..., "done": ..., "total": ..., "unit": ...} per progress, or {"error": ..., "class": ...}
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ftlab.errors
+from ftlab.catalog import BENCHMARKS
+from ftlab.errors import FetchError, FtlabError
+from ftlab.events import EventType
+from ftlab.plan.run import ModelRef, RunConfig
+
+BUILTIN = "builtin:"
+
+
+def fetch_all(runs: Iterable[RunConfig], on_progress: Callable[[dict[str, Any]], None]) -> None:
+    """Fetch and convert what these runs need and this machine lacks.
+
+    `on_progress` is given the fields of each progress event. Raises FetchError, ModelError or StorageError.
+    """
+    models, benchmarks = _missing(runs)
+    if not models and not benchmarks:
+        return
+    request = {"models": [model.model_dump(mode="json") for model in models], "benchmarks": benchmarks}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ftlab.execute.fetch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(json.dumps(request))
+            process.stdin.close()
+            for line in process.stdout:
+                _hear(json.loads(line), on_progress)
+        except BaseException:
+            process.kill()
+            raise
+        complaint = process.stderr.read()
+    if process.returncode != 0:
+        raise FtlabError(f"fetching models ended with exit code {process.returncode}: {complaint.strip()[-500:]}")
+
+
+def _missing(runs: Iterable[RunConfig]) -> tuple[list[ModelRef], list[str]]:
+    """The models without a folder on this machine, and the builtin benchmarks; each once."""
+    models: dict[tuple[str, str], ModelRef] = {}
+    benchmarks: dict[str, None] = {}
+    for config in runs:
+        if config.model.folder is None:
+            models[config.model.source, config.model.revision] = config.model
+        for task in config.benchmarks.tasks:
+            if task.startswith(BUILTIN):
+                benchmarks[task.removeprefix(BUILTIN)] = None
+    return list(models.values()), list(benchmarks)
+
+
+def _hear(message: dict[str, Any], on_progress: Callable[[dict[str, Any]], None]) -> None:
+    if "error" in message:
+        kind = getattr(ftlab.errors, message["class"], FetchError)
+        raise kind(message["error"])
+    on_progress(message)
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.__stdout__.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+def _report(type: EventType, **fields: Any) -> None:  # noqa: A002  the journal's own word
+    if type is EventType.PROGRESS:
+        _say(fields)
+
+
+def main() -> None:
+    """Fetch what stdin asks for."""
+    from ftlab.models.sources import fetch_model
+
+    request = json.load(sys.stdin)
+    sys.stdout = sys.stderr  # libraries print; stdout is for messages
+    try:
+        for model in request["models"]:
+            fetch_model(ModelRef.model_validate(model), _report)
+        for name in request["benchmarks"]:
+            BENCHMARKS.load(name).fetch(_report)
+    except FtlabError as error:
+        _say({"error": str(error), "class": type(error).__name__})
+
+
+if __name__ == "__main__":
+    main()

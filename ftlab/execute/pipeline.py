@@ -1,0 +1,50 @@
+"""The work behind the stages: how each artifact is computed, apart from when and whether.
+
+`ftlab.execute.runner` calls one function per stage that is not on disk yet. A pipeline lives as long as its worker and
+may keep what the next run needs again, a loaded base model above all. Every function writes its artifact into `out`, an
+empty folder that becomes the stage's folder when the function returns, and returns the stage's summary: finite
+numbers, strings, lists and dicts that JSON can hold.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from ftlab.events import Reporter
+from ftlab.plan.run import RunConfig
+
+Summary = dict[str, Any]
+
+
+class RunCancelled(BaseException):
+    """Somebody asked this run to stop. Raised out of the reporter, at the next progress of whatever works.
+
+    Not an `Exception`: code that survives failures of its own must not survive this.
+    """
+
+
+class Pipeline(Protocol):
+    """Computes stages. Built by the worker as `Class(threads=n)`; `threads` is its share of the CPU."""
+
+    def dataset(self, config: RunConfig, out: Path, report: Reporter) -> Summary:
+        """The rows, split and hashed."""
+
+    def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+        """Train. `checkpoints` outlives a killed attempt: whole checkpoints found there are continued from."""
+
+    def predictions(
+        self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter
+    ) -> Summary:
+        """Answer every row of `split`; `weights` is None for a method that trains nothing."""
+
+    def scores(
+        self, config: RunConfig, split: str, dataset: Path, predictions: Path, out: Path, report: Reporter
+    ) -> Summary:
+        """Score stored predictions. Loads no model."""
+
+    def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:
+        """Answer one general benchmark."""
+
+    def close(self) -> None:
+        """The worker ends."""

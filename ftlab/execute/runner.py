@@ -1,0 +1,111 @@
+"""Execute one run: walk through its stages, compute what is missing, and tell the journal all of it.
+
+A cached stage is reported as fully as a computed one (its curves, its metrics, the seconds it once took), so that the
+ledger shows every run whole whoever did the work. A model is loaded by the first stage that must be computed with one,
+so a run whose predictions are on disk is rescored without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ftlab.events import EventType, Reporter
+from ftlab.execute.pipeline import Pipeline, Summary
+from ftlab.execute.stages import StageRecord, StageStore
+from ftlab.plan.run import RunConfig, StageKey
+
+CURVES_FILE = "curves.parquet"
+METRICS_FILE = "metrics.json"
+
+
+def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attempt: Path, report: Reporter) -> None:
+    """Bring every stage of `config` to completion, in the plan's order. What a stage raises goes through."""
+    for stage in config.stages:
+        report(EventType.STAGE_STARTED, kind=stage.kind, name=stage.name, key=stage.key)
+        record = stages.produce(
+            stage.kind,
+            stage.key,
+            _computation(config, stage, stages, pipeline, attempt, report),
+            on_wait=_waiting(stage, report),
+        )
+        folder = stages.path(stage.kind, stage.key)
+        _report_curves(stage, record, folder, report)
+        report(
+            EventType.STAGE,
+            kind=stage.kind,
+            name=stage.name,
+            key=stage.key,
+            cached=record.cached,
+            seconds=record.seconds,
+            bytes=record.bytes,
+            summary=record.summary,
+        )
+        if stage.kind == "scores":
+            report(EventType.METRICS, split=stage.name, rows=json.loads((folder / METRICS_FILE).read_bytes()))
+
+
+def _computation(
+    config: RunConfig, stage: StageKey, stages: StageStore, pipeline: Pipeline, attempt: Path, report: Reporter
+) -> Callable[[Path], Summary]:
+    """The function of the pipeline that computes `stage`, given the folders of the stages it reads."""
+
+    def folder(kind: str, name: str = "") -> Path:
+        return stages.path(kind, _key(config, kind, name))
+
+    def weights() -> Path | None:
+        return folder("weights") if config.key("weights") else None
+
+    def compute(out: Path) -> Summary:
+        match stage.kind:
+            case "dataset":
+                return pipeline.dataset(config, out, report)
+            case "weights":
+                return pipeline.weights(config, folder("dataset"), out, attempt / "checkpoints", report)
+            case "predictions":
+                return pipeline.predictions(config, stage.name, folder("dataset"), weights(), out, report)
+            case "scores":
+                predictions = folder("predictions", stage.name)
+                return pipeline.scores(config, stage.name, folder("dataset"), predictions, out, report)
+            case "benchmark":
+                return pipeline.benchmark(config, stage.name, weights(), out, report)
+
+    return compute
+
+
+def _key(config: RunConfig, kind: Any, name: str) -> str:
+    key = config.key(kind, name)
+    if key is None:
+        raise ValueError(f"run {config.run_id} has no stage {kind} {name}".rstrip())
+    return key
+
+
+def _waiting(stage: StageKey, report: Reporter) -> Callable[[], None]:
+    def on_wait() -> None:
+        report(EventType.PROGRESS, phase="wait", done=0, total=0, unit="", name=f"{stage.kind} {stage.name}".rstrip())
+
+    return on_wait
+
+
+def _report_curves(stage: StageKey, record: StageRecord, folder: Path, report: Reporter) -> None:
+    """Tell the curve points that this attempt's journal lacks: all of a cached training, or those before a resume."""
+    if stage.kind != "weights" or not (folder / CURVES_FILE).exists():
+        return
+    resumed_from = record.summary.get("resumed_from_step") or 0
+    if not record.cached and not resumed_from:
+        return
+    for step, values in _curve_points(folder / CURVES_FILE):
+        if record.cached or step <= resumed_from:
+            report(EventType.CURVE, step=step, values=values)
+
+
+def _curve_points(file: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """The points of a curves file, one dict of values per step, steps rising."""
+    import pyarrow.parquet
+
+    points: dict[int, dict[str, float]] = {}
+    for row in pyarrow.parquet.read_table(file, columns=["step", "key", "value"]).to_pylist():
+        points.setdefault(row["step"], {})[row["key"]] = row["value"]
+    yield from sorted(points.items())

@@ -1,0 +1,86 @@
+"""Where an experiment stands by its files alone, whoever works on it: what `status` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftlab.events import Status
+from ftlab.execute.attempts import ABANDONED_REASON, hold_lease, list_attempts, number, read_end, run_folder
+from ftlab.execute.hold import Holder, holder
+from ftlab.execute.progress import Progress, SweepState
+from ftlab.execute.stages import StageStore
+from ftlab.plan.run import Plan, RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunStanding:
+    """Where one run stands."""
+
+    run_id: str
+    label: str
+    status: Status
+    reason: str | None
+    attempt: int | None
+    ended: float | None
+    """When its newest attempt ended, Unix time."""
+    log: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an experiment stands."""
+
+    plan: Plan
+    holder: Holder | None
+    runs: tuple[RunStanding, ...]
+    state: SweepState
+
+    @property
+    def failures(self) -> list[RunStanding]:
+        """The runs whose newest attempt ended otherwise than complete."""
+        return [run for run in self.runs if run.status.is_final and run.status is not Status.COMPLETE]
+
+    @property
+    def last_failure(self) -> RunStanding | None:
+        """The failure that happened last; being stopped by the user is none."""
+        real = [run for run in self.failures if run.status is not Status.CANCELLED]
+        return max(real, key=lambda run: run.ended or 0.0, default=None)
+
+
+def read_standing(results: Path, plan: Plan) -> Standing:
+    """Read the ends of all newest attempts and the progress of those that run."""
+    stages = StageStore(results)
+    progress = Progress(plan, plan.execute.workers)
+    runs = []
+    for config in plan.runs:
+        for stage in config.stages:
+            if not progress.is_complete(stage) and (record := stages.complete(stage.kind, stage.key)) is not None:
+                progress.stage_complete(config, stage, record.seconds)
+        runs.append(_run_standing(results, config, progress))
+    return Standing(plan, holder(results), tuple(runs), progress.state())
+
+
+def _run_standing(results: Path, config: RunConfig, progress: Progress) -> RunStanding:
+    attempts = list_attempts(run_folder(results, config))
+    label = progress.label(config)
+    if not attempts:
+        return RunStanding(config.run_id, label, Status.WAITING, None, None, None, None)
+    newest = attempts[-1]
+    log = newest / "log.txt"
+    end = read_end(newest)
+    if end is not None:
+        progress.ended(config, end.status)
+        return RunStanding(config.run_id, label, end.status, end.reason, number(newest), end.ts, log)
+    if _is_worked_on(newest):
+        progress.started(config, newest)
+        return RunStanding(config.run_id, label, Status.RUNNING, None, number(newest), None, log)
+    # Nobody has closed it yet: the next `ftlab run` or `ftlab resume` does.
+    return RunStanding(config.run_id, label, Status.KILLED, ABANDONED_REASON, number(newest), None, log)
+
+
+def _is_worked_on(attempt: Path) -> bool:
+    if not (attempt / "lease").exists():
+        return False
+    with hold_lease(attempt) as free:
+        return not free

@@ -1,0 +1,153 @@
+"""95% intervals of one number. What cannot have an interval gets None for its ends and says why in `method`.
+
+Wilson for rates (never a normal approximation, which fails below a few hundred
+examples), BCa bootstrap for means, percentile bootstrap over the examples for statistics that are no mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+RESAMPLES = 9999
+"""Resamples of a mean; (RESAMPLES + 1) * 0.025 is whole, so that the ends are order statistics."""
+STATISTIC_RESAMPLES = 1999
+"""Resamples of a statistic that is no mean: each costs more."""
+_CHUNK = 2**22
+"""Numbers held at once while resampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95% interval. Every number is finite or None."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    """The examples it rests on."""
+    method: str
+    """How the interval was computed, or why there is none."""
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The rate `successes / n` with Wilson's score interval. n = 0 has no value.
+
+    Raises ValueError unless 0 <= successes <= n.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    if not 0 <= successes <= n:
+        raise ValueError(f"expected 0 <= successes <= n, found {successes} of {n}")
+    if n == 0:
+        return Interval(None, None, None, 0, "no examples")
+    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
+    value = successes / n
+    # Rounding can put an end a hair inside the value when the rate is 0 or 1.
+    return Interval(value, max(0.0, min(float(low), value)), min(1.0, max(float(high), value)), n, "Wilson")
+
+
+def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
+    """The mean of finite `values` with a BCa bootstrap interval, the same for every order of the values.
+
+    Fewer than two values, or values that are all equal, hold no information about their spread: no interval.
+    """
+    from scipy.stats import bootstrap
+
+    sample = np.sort(np.asarray(values, dtype=np.float64))
+    if sample.size == 0:
+        return Interval(None, None, None, 0, "no examples")
+    mean = math.fsum(sample) / sample.size
+    if sample.size == 1:
+        return Interval(mean, None, None, 1, "no interval: one example")
+    if all_equal(sample):
+        return Interval(float(sample[0]), None, None, sample.size, "no interval: all values are equal")
+    result = bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _CHUNK // sample.size),
+        confidence_level=LEVEL,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = (float(end) for end in result.confidence_interval)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        low, high = percentiles(result.bootstrap_distribution)
+        return Interval(mean, low, high, sample.size, "bootstrap, percentile")
+    return Interval(mean, low, high, sample.size, "bootstrap, BCa")
+
+
+def all_equal(values: np.ndarray) -> bool:
+    """Whether values differ by rounding at most."""
+    return float(np.ptp(values)) <= 1e-12 * max(1.0, float(np.abs(values).max()))
+
+
+def bootstrap_statistic(n: int, statistic: Callable[[np.ndarray], float], seed: int) -> Interval:
+    """`statistic(indices)` over examples 0..n-1 with a percentile bootstrap interval over the choice of examples.
+
+    For statistics of label counts `bootstrap_counts` is much faster.
+    """
+    if n == 0:
+        return Interval(None, None, None, 0, "no examples")
+    value = float(statistic(np.arange(n)))
+    if n == 1:
+        return Interval(value, None, None, 1, "no interval: one example")
+    rng = np.random.default_rng(seed)
+    draws = np.array([statistic(rng.integers(0, n, n)) for _ in range(STATISTIC_RESAMPLES)])
+    return _of_draws(value, draws, n)
+
+
+def bootstrap_counts(
+    outcomes: np.ndarray, width: int, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> Interval:
+    """As `bootstrap_statistic`, for a statistic that depends on how often each outcome occurs and on nothing else.
+
+    `outcomes` `(n,)` are whole numbers from 0 to `width - 1`; `statistic` maps counts `(draws, width)` to `(draws,)`.
+    """
+    n = int(outcomes.size)
+    if n == 0:
+        return Interval(None, None, None, 0, "no examples")
+    value = float(statistic(np.bincount(outcomes, minlength=width)[None, :])[0])
+    if n == 1:
+        return Interval(value, None, None, 1, "no interval: one example")
+    return _of_draws(value, resample_counts(outcomes, width, statistic, seed), n)
+
+
+def resample_counts(
+    outcomes: np.ndarray, width: int, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> np.ndarray:
+    """`statistic` on `STATISTIC_RESAMPLES` resamples of the outcomes, `(draws,)`.
+
+    The counts of a resample of n examples are multinomial, so none of its n indices has to be drawn.
+    """
+    rng = np.random.default_rng(seed)
+    present, counts = np.unique(outcomes, return_counts=True)
+    shares = counts / counts.sum()
+    step = max(1, _CHUNK // width)
+    parts = []
+    for start in range(0, STATISTIC_RESAMPLES, step):
+        drawn = rng.multinomial(outcomes.size, shares, size=min(step, STATISTIC_RESAMPLES - start))
+        table = np.zeros((len(drawn), width), dtype=np.int64)
+        table[:, present] = drawn
+        parts.append(statistic(table))
+    return np.concatenate(parts)
+
+
+def _of_draws(value: float, draws: np.ndarray, n: int) -> Interval:
+    if not (np.isfinite(value) and np.isfinite(draws).all()):
+        return Interval(value if np.isfinite(value) else None, None, None, n, "no interval: undefined on resamples")
+    low, high = percentiles(draws)
+    # A biased statistic can fall outside its own percentiles in a small sample; an interval holds its value.
+    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, percentile")
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float]:
+    """The ends that leave (1 - LEVEL) / 2 of the draws on each side."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,233 @@
+"""What happens between two optimizer steps: validation, curves, progress, early stopping, the best weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ftlab.events import EventType, Reporter
+from ftlab.spec.schema import EarlyStopping, TrainFields
+from ftlab.train.meter import Meter
+
+CURVE_POINTS = 200
+"""The most points of a training curve, validation apart."""
+
+PROGRESS_SECONDS = 0.25
+"""Progress is reported at most this often, and at the end."""
+
+OVERFIT = 0.05
+"""A validation loss that ends this share above its lowest is worth a warning."""
+
+
+@dataclass
+class StepFigures:
+    """What the trainer measures in one optimizer step."""
+
+    loss: float = 0.0
+    """Nats per answer token, over the whole effective batch."""
+    learning_rate: float = 0.0
+    grad_norm: float = 0.0
+    """Before clipping."""
+
+
+@dataclass
+class Progress:
+    """What of a training must survive a kill besides weights and optimizer. Part of every checkpoint."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    curves: list[tuple[int, str, float]] = field(default_factory=list)
+    """(step, key, value), in the order of reporting."""
+    losses: list[float] = field(default_factory=list)
+    """Training losses of the steps since the last point of the curve."""
+    best_step: int | None = None
+    best_loss: float | None = None
+    """The lowest validation loss so far."""
+    reference_loss: float | None = None
+    """The last validation loss that early stopping counted as an improvement."""
+    without_improvement: int = 0
+    stopped_early: bool = False
+
+    def to_bytes(self) -> bytes:
+        """As JSON; floats keep every bit."""
+        return json.dumps(asdict(self), allow_nan=False).encode()
+
+    @classmethod
+    def read(cls, path: Path) -> Progress:
+        """From a verified checkpoint."""
+        fields = json.loads(path.read_bytes())
+        fields["curves"] = [(int(step), str(key), float(value)) for step, key, value in fields["curves"]]
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """At which steps something happens besides training."""
+
+    total: int
+    steps_per_epoch: int
+    evaluations: frozenset[int]
+    checkpoints: frozenset[int]
+
+    @classmethod
+    def of(cls, config: TrainFields, total: int, steps_per_epoch: int, validated: bool) -> Schedule:
+        """Evaluations evenly with the last at the end; checkpoints evenly on the way, the end excluded."""
+        count, parts = config.evaluations if validated else 0, config.checkpoints + 1
+        return cls(
+            total=total,
+            steps_per_epoch=steps_per_epoch,
+            evaluations=frozenset(max(1, round(total * turn / count)) for turn in range(1, count + 1)),
+            checkpoints=frozenset(round(total * turn / parts) for turn in range(1, parts)) - {0, total},
+        )
+
+    def draws(self, step: int) -> bool:
+        """Whether the curve gets a point after `step`."""
+        return step % -(-self.total // CURVE_POINTS) == 0 or step == self.total
+
+
+class Watch(TrainerCallback):
+    """Reports a training while it runs and decides when it is over.
+
+    `validate` measures the validation loss. `kept` holds the best weights so far, on the CPU, if `keep_best` says so.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        progress: Progress,
+        figures: StepFigures,
+        meter: Meter,
+        report: Reporter,
+        validate: Callable[[], float],
+        trained: dict[str, torch.Tensor],
+        early_stopping: EarlyStopping | None,
+        keep_best: bool,
+    ) -> None:
+        self.progress = progress
+        self.kept: dict[str, torch.Tensor] | None = None
+        self._schedule = schedule
+        self._figures = figures
+        self._meter = meter
+        self._report = report
+        self._validate = validate
+        self._trained = trained
+        self._early_stopping = early_stopping
+        self._keep_best = keep_best
+        self._reported = 0.0
+
+    def replay(self) -> None:
+        """Report the curves of the attempts before this one, so that this attempt shows its training whole."""
+        points: dict[int, dict[str, float]] = {}
+        for step, key, value in self.progress.curves:
+            points.setdefault(step, {})[key] = value
+        for step, values in points.items():
+            self._report(EventType.CURVE, step=step, values=values)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock: optimizer, schedule and checkpoint are in place."""
+        self._meter.start()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stop the clock."""
+        self._meter.stop()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Everything that is due after one optimizer step."""
+        step = int(state.global_step)
+        self.progress.losses.append(self._figures.loss)
+        values = self._training_point(step) if self._schedule.draws(step) else {}
+        if step in self._schedule.evaluations:
+            with self._meter.paused():
+                values["validation/loss"] = self._validated(step)
+        if values:
+            self.progress.curves += [(step, key, value) for key, value in values.items()]
+            self._report(EventType.CURVE, step=step, values=values)
+        if self.progress.stopped_early:
+            control.should_training_stop = True
+        elif step in self._schedule.checkpoints:
+            control.should_save = True
+        self._show(step, last=step == self._schedule.total or self.progress.stopped_early)
+        return control
+
+    def finish(self) -> None:
+        """Say what in the course of the training a user should know of."""
+        training = self._curve("train/loss")
+        quarter = len(training) // 4
+        if quarter:
+            first = sum(value for _, value in training[:quarter]) / quarter
+            last = sum(value for _, value in training[-quarter:]) / quarter
+            if last >= first:
+                self._warn(
+                    "loss_not_falling",
+                    f"the training loss did not fall: {first:.3g} in the first quarter of the steps, {last:.3g} in "
+                    "the last; try another learning_rate",
+                    training[-1][0],
+                )
+        validation = self._curve("validation/loss")
+        best, ending = self.progress.best_loss, validation[-1][1] if validation else 0.0
+        if best is not None and not self._keep_best and ending > best * (1 + OVERFIT):
+            self._warn(
+                "overfitting",
+                f"the validation loss rose from {best:.3g} at step {self.progress.best_step} to {ending:.3g} at the "
+                "end; train for fewer epochs or set keep: best",
+                validation[-1][0],
+            )
+
+    def _training_point(self, step: int) -> dict[str, float]:
+        losses = self.progress.losses
+        values = {
+            "train/loss": sum(losses) / len(losses),
+            "train/learning_rate": self._figures.learning_rate,
+            "train/grad_norm": self._figures.grad_norm,
+            "train/tokens_per_second": self._meter.tokens_per_second,
+            "train/memory_bytes": float(self._meter.memory_bytes),
+            "train/epoch": step / self._schedule.steps_per_epoch,
+        }
+        losses.clear()
+        return values
+
+    def _validated(self, step: int) -> float:
+        loss = self._validate()
+        progress = self.progress
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.best_step = loss, step
+            if self._keep_best:
+                self.kept = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._trained.items()}
+        stopping = self._early_stopping
+        needed = stopping.min_delta if stopping else 0.0
+        if progress.reference_loss is None or loss < progress.reference_loss - needed:
+            progress.reference_loss, progress.without_improvement = loss, 0
+        else:
+            progress.without_improvement += 1
+        if stopping and progress.without_improvement >= stopping.patience and step < self._schedule.total:
+            progress.stopped_early = True
+        return loss
+
+    def _show(self, step: int, last: bool) -> None:
+        now = time.monotonic()
+        if last or now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
+            self._report(
+                EventType.PROGRESS,
+                phase="train",
+                done=step,
+                total=self._schedule.total,
+                unit="steps",
+                loss=self._figures.loss,
+                tokens_per_second=self._meter.tokens_per_second,
+            )
+
+    def _curve(self, key: str) -> Sequence[tuple[int, float]]:
+        return [(step, value) for step, name, value in self.progress.curves if name == key]
+
+    def _warn(self, code: str, message: str, step: int) -> None:
+        self._report(EventType.WARNING, code=code, message=message, step=step)
