@@ -1,0 +1,238 @@
+"""The method table and the forgetting strip as HTML tables: they wrap, print, and read well to a screen reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, PairedDifference
+from ftlab.report import format as fmt
+from ftlab.text import SHARE
+from ftlab.ui.parts import MISSING, clip, escape, scrolling, status_words
+from ftlab.ui.theme import family
+
+_COLUMNS = (
+    ("Method", ""),
+    ("{metric}", "ft-num"),
+    ("Difference to the baseline", "ft-num"),
+    ("Fixed / broke", "ft-num"),
+    ("Valid format", "ft-num"),
+    ("Worst benchmark change", "ft-num"),
+    ("Time per 1,000 requests", "ft-num"),
+    ("Tokens / s", "ft-num"),
+    ("Training time", "ft-num"),
+    ("Peak memory", "ft-num"),
+    ("Trainable parameters", "ft-num"),
+    ("Size to ship", "ft-num"),
+    ("Status", ""),
+)
+
+
+def method_table(view: DecisionView, arms: Sequence[ArmView]) -> str:
+    """One row per arm, in the view's order."""
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(name.format(metric=_head(view.metric)))}</th>'
+        for name, kind in _COLUMNS
+    )
+    rows = "".join(_row(view, arm) for arm in arms)
+    caption = f"Every method on {view.split}: quality, difference to the baseline, forgetting, cost and status"
+    return scrolling(f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>", caption, "ft-methods", "ft-tall")
+
+
+def _row(view: DecisionView, arm: ArmView) -> str:
+    look = family(arm.family)
+    tags = []
+    if arm.arm_id == view.conclusion.arm_id:
+        tags.append("recommended" if view.conclusion.kind == "use" else "in the conclusion")
+    if arm.is_baseline:
+        tags.append("baseline")
+    classes = " ".join(
+        name
+        for name, wanted in (
+            ("ft-chosen", arm.arm_id == view.conclusion.arm_id and view.conclusion.kind == "use"),
+            ("ft-baseline", arm.is_baseline),
+            ("ft-sibling", not arm.is_best_of_method and not arm.is_baseline),
+        )
+        if wanted
+    )
+    marks = " ".join(f'<span class="ft-tag">{tag}</span>' for tag in tags)
+    rest = clip(arm.label.removeprefix(arm.method_name).strip(), 160)
+    name = (
+        f'<th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
+        f'<span class="ft-name">{escape(arm.method_name)}</span> {marks}<small>{escape(rest or look.name)}</small></th>'
+    )
+    cost = arm.cost
+    if not arm.metrics:
+        return f'<tr class="{classes}">{name}{_nothing_measured(arm)}</tr>'
+    cells = [
+        _estimate(arm.metrics.get(view.metric), view.metric_unit, "ft-main"),
+        _difference(arm, view.metric_unit),
+        _flips(arm.difference),
+        _estimate(arm.metrics.get("valid_format"), SHARE),
+        _worst(fmt.worst_benchmark(arm)),
+        _number(cost.seconds_per_1k_requests, fmt.duration),
+        _number(cost.prediction_tokens_per_second, fmt.count),
+        _number(cost.train_seconds, fmt.duration),
+        _number(cost.peak_memory_bytes, fmt.size),
+        _number(cost.trainable_parameters, fmt.compact),
+        _number(cost.artifact_bytes, fmt.size),
+        _status(arm),
+    ]
+    return f'<tr class="{classes}">{name}{"".join(cells)}</tr>'
+
+
+def _head(metric: str) -> str:
+    name = fmt.metric_name(metric)
+    return name[:1].upper() + name[1:]
+
+
+def _td(content: str, kind: str = "ft-num") -> str:
+    return f'<td class="{kind}">{content}</td>'
+
+
+def _number(value: float | None, form: Callable[[Any], str]) -> str:
+    return _td(MISSING if value is None else escape(form(value)))
+
+
+def _estimate(estimate: Estimate | None, unit: str, kind: str = "") -> str:
+    if estimate is None:
+        return _td(MISSING)
+    ends = ""
+    if estimate.low is not None and estimate.high is not None:
+        ends = f"<small>{escape(fmt.number(estimate.low, unit))} to {escape(fmt.number(estimate.high, unit))}</small>"
+    return _td(f'<span class="{kind}">{escape(fmt.number(estimate.value, unit))}</span>{ends}')
+
+
+def _difference(arm: ArmView, unit: str) -> str:
+    if arm.is_baseline:
+        return _td('<span class="ft-muted">baseline</span>')
+    if arm.difference is None:
+        return _td(MISSING)
+    estimate = arm.difference.estimate
+    tone, mark = direction(estimate.low, estimate.high)
+    interval = fmt.interval(estimate.low, estimate.high, unit)
+    return _td(
+        f'<span class="ft-main {tone}">{mark} {escape(fmt.signed(estimate.value, unit))}</span>'
+        f"<small>{escape(interval)}</small>"
+    )
+
+
+def _flips(difference: PairedDifference | None) -> str:
+    if difference is None:
+        return _td(MISSING)
+    dropped = f"<small>{difference.dropped} not compared</small>" if difference.dropped else ""
+    return _td(f"{fmt.flips(difference)}{dropped}")
+
+
+def _worst(worst: BenchmarkChange | None) -> str:
+    if worst is None:
+        return _td(MISSING)
+    if _is_unchanged(worst):
+        return _td('<span class="ft-muted">unchanged</span>')
+    estimate = worst.difference.estimate
+    tone, mark = direction(estimate.low, estimate.high)
+    return _td(
+        f'<span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span>'
+        f"<small>{escape(fmt.task_name(worst.task))}:<br>{WITHIN[worst.within_limit]}</small>"
+    )
+
+
+def _nothing_measured(arm: ArmView) -> str:
+    """One cell across the row: where there is nothing to show, the reason is what matters."""
+    words = status_words(arm.status)
+    if arm.reason:
+        # A reason that begins with the status ("running, 1 of 7 stages done") replaces the word and keeps the symbol.
+        said = clip(arm.reason, 300)
+        words = f"{words[:2]}{said}" if said.startswith(arm.status) else f"{words}: {said}"
+    return f'<td colspan="{len(_COLUMNS) - 1}" class="ft-absent">{escape(words)}</td>'
+
+
+def _status(arm: ArmView) -> str:
+    reason = f'<div class="ft-muted">{escape(clip(arm.reason, 300))}</div>' if arm.reason else ""
+    return _td(f'<span style="white-space:nowrap">{escape(status_words(arm.status))}</span>{reason}', "ft-reason")
+
+
+def direction(low: float | None, high: float | None) -> tuple[str, str]:
+    """The tone and the symbol of a difference: up or down only where its interval excludes zero."""
+    if low is not None and low > 0:
+        return "ft-up", "▲"
+    if high is not None and high < 0:
+        return "ft-down", "▼"
+    return "ft-flat", "≈"
+
+
+WITHIN = {"yes": "within the limit", "no": "beyond the limit", "not shown": "not shown safe"}
+"""Whether a benchmark's change stays within `max_forgetting`, in words; a wide interval is never called safe."""
+
+
+def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
+    """Arms by benchmarks: the paired change with its interval, all cells on one scale."""
+    measured = [arm for arm in arms if arm.benchmarks]
+    tasks = list(dict.fromkeys(change.task for arm in measured for change in arm.benchmarks))
+    ends = [
+        abs(end)
+        for arm in measured
+        for change in arm.benchmarks
+        for end in (change.difference.estimate.low, change.difference.estimate.high, change.difference.estimate.value)
+        if end is not None
+    ]
+    reach = max([*ends, 1.5 * view.max_forgetting, 0.01]) * 1.05
+    head = "".join(f'<th scope="col">{escape(fmt.task_name(task))}</th>' for task in tasks)
+    unmoved = [arm for arm in measured if all(_is_unchanged(change) for change in arm.benchmarks)]
+    rows = [_unmoved_row(unmoved, len(tasks))] if unmoved else []
+    for arm in measured:
+        if arm in unmoved:
+            continue
+        by_task = {change.task: change for change in arm.benchmarks}
+        look = family(arm.family)
+        cells = "".join(_strip_cell(by_task.get(task), reach, view.max_forgetting) for task in tasks)
+        rows.append(
+            f'<tr><th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
+            f"{escape(clip(arm.label, 120))}</th>{cells}</tr>"
+        )
+    caption = "Change on each general benchmark against the base model, with its 95% interval"
+    head = f'<thead><tr><th scope="col">Method</th>{head}</tr></thead>'
+    return scrolling(f"{head}<tbody>{''.join(rows)}</tbody>", caption, "ft-strip", "ft-tall")
+
+
+def _is_unchanged(change: BenchmarkChange) -> bool:
+    estimate = change.difference.estimate
+    return estimate.value == 0 and not estimate.low and not estimate.high
+
+
+def _unmoved_row(arms: Sequence[ArmView], width: int) -> str:
+    """Arms that run on the base's own weights, in one row: they cannot have forgotten anything."""
+    names = ", ".join(escape(clip(arm.label, 60)) for arm in arms)
+    return (
+        f'<tr><th scope="row">{fmt.plural(len(arms), "arm")} on the base’s weights<small>{names}</small></th>'
+        f'<td colspan="{width}" class="ft-absent">unchanged: the same answers as the base on every item</td></tr>'
+    )
+
+
+def _strip_cell(change: BenchmarkChange | None, reach: float, limit: float) -> str:
+    if change is None:
+        return _td('<span class="ft-muted">not measured</span>', "")
+    estimate = change.difference.estimate
+    tone, mark = direction(estimate.low, estimate.high)
+    ground = {"ft-up": "ft-won", "ft-down": "ft-lost"}.get(tone, "")
+    note = fmt.interval(estimate.low, estimate.high)
+    return (
+        f'<td class="{ground}"><span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span> '
+        f'<span class="ft-tag">{WITHIN[change.within_limit]}</span><small>{escape(note)}</small>'
+        f"{_bar(estimate, reach, limit, tone)}</td>"
+    )
+
+
+def _bar(estimate: Estimate, reach: float, limit: float, tone: str) -> str:
+    """A drawing of one interval from -reach to +reach; the words beside it say the same, so readers skip it."""
+
+    def x(value: float) -> float:
+        return round(50 + 50 * value / reach, 2)
+
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    return (
+        f'<span class="ft-bar {tone}" aria-hidden="true"><i class="ft-limit" style="left:{x(-limit)}%"></i>'
+        f'<i class="ft-axis"></i><i class="ft-span" style="left:{x(low)}%;width:{x(high) - x(low):.2f}%"></i>'
+        f'<i class="ft-dot" style="left:{x(estimate.value)}%"></i></span>'
+    )
