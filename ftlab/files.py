@@ -1,5 +1,4 @@
-"""Writing files so that a crash leaves the old or the new, never half, and so that a full disk is one clear
-sentence."""
+"""Writing files so that a crash leaves the old or the new, never half, and a full disk is one clear sentence."""
 
 from __future__ import annotations
 

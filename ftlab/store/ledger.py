@@ -142,7 +142,7 @@ class Ledger:
             return self._publisher.publish()
 
     def publish_if_due(self) -> int | None:
-        """Publish when something changed and the last snapshot is old enough: 2 s, and ten times what it cost."""
+        """Publish when something changed and the last snapshot is old enough: 2 s, or more the more it cost."""
         _ = self.connection
         with _disk_errors(self.results / "snapshots"):
             return self._publisher.publish_if_due()

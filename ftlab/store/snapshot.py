@@ -29,7 +29,11 @@ KEEP = 3
 MIN_INTERVAL = 2.0
 """Seconds between two snapshots, at least."""
 COST_SHARE = 0.1
-"""Publishing takes at most this share of the time."""
+"""Publishing takes at most this share of the time, as long as that keeps readers fresh."""
+FRESH_INTERVAL = 3.0
+"""The longest wait as long as a snapshot costs less than a second: readers then see a step within 5 s."""
+BUSY_SHARE = 0.25
+"""What publishing takes of the time at the very most."""
 
 _FILE = re.compile(r"([1-9][0-9]*)\.duckdb")
 _LOCKDOWN = (
@@ -87,7 +91,7 @@ class Publisher:
         self._prune([*numbers, number])
         cost = time.monotonic() - started
         self._dirty = False
-        self._due_at = time.monotonic() + max(MIN_INTERVAL, cost / COST_SHARE)
+        self._due_at = time.monotonic() + interval_after(cost)
         return number
 
     def _copy(self, target: Path) -> None:
@@ -106,6 +110,11 @@ class Publisher:
             if number not in pinned:
                 with suppress(OSError):
                     (self._folder / f"{number}.duckdb").unlink()
+
+
+def interval_after(cost: float) -> float:
+    """Seconds from a snapshot that took `cost` seconds to when the next one is due."""
+    return max(MIN_INTERVAL, min(cost / COST_SHARE, FRESH_INTERVAL), cost * (1 - BUSY_SHARE) / BUSY_SHARE)
 
 
 def snapshot_numbers(folder: Path) -> list[int]:

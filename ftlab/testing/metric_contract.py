@@ -121,7 +121,7 @@ class MetricContract:
         assert result.estimate == pytest.approx(sign * (after - before))
         assert result.low is not None
         assert result.high is not None
-        assert result.low <= result.estimate <= result.high
+        assert result.low <= sign * (after - before) <= result.high
         assert result.p is not None
         assert 0.0 <= result.p <= 1.0
         assert result.n == len(answers)

@@ -96,6 +96,11 @@ def test_the_newest_three_and_every_pinned_one_are_kept(tmp_path: Path, growing:
     assert not (tmp_path / "snapshots" / "2.pin").exists()
 
 
+@pytest.mark.parametrize(("cost", "wait"), [(0.01, 2.0), (0.25, 2.5), (0.5, 3.0), (1.0, 3.0), (3.0, 9.0)])
+def test_the_wait_keeps_readers_fresh_and_the_cost_low(cost: float, wait: float) -> None:
+    assert module.interval_after(cost) == pytest.approx(wait)
+
+
 def test_publishing_waits_for_its_turn_and_costs_a_share_of_the_time(
     growing: Growing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +116,7 @@ def test_publishing_waits_for_its_turn_and_costs_a_share_of_the_time(
     growing.grow()
     assert growing.ledger.publish_if_due() == 1
     growing.grow()
-    now[0] += 4.9
+    now[0] += 2.9
     assert growing.ledger.publish_if_due() is None
     now[0] += 0.2
     assert growing.ledger.publish_if_due() == 2
