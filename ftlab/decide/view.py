@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION = 1
 
+Gate = Literal["yes", "no", "not shown"]
+"""A limit is kept, is not kept, or the data are too few to tell. The last is never read as the first."""
+
 
 class ViewPart(BaseModel):
     """The base of every part of the view."""
@@ -42,6 +45,10 @@ class PairedDifference(ViewPart):
     """Examples the baseline got right and the arm wrong."""
     dropped: int
     """Examples that only one of the two was scored on, left out of the comparison."""
+    p_adjusted: float | None = None
+    """The p value after Holm's correction for every arm of the table; None where nothing was corrected."""
+    simultaneous: bool = False
+    """Whether the interval holds together with those of all other arms (max-T), so that picking the best is covered."""
 
 
 class BenchmarkChange(ViewPart):
@@ -52,7 +59,7 @@ class BenchmarkChange(ViewPart):
     base: Estimate
     arm: Estimate
     difference: PairedDifference
-    within_limit: Literal["yes", "no", "not shown"]
+    within_limit: Gate
     """`yes`: the interval lies above -max_forgetting; `no`: below it; `not shown`: the interval is too wide to tell."""
 
 
@@ -96,6 +103,16 @@ class ArmView(ViewPart):
     """The fields that tell this arm from its siblings."""
     on_front: bool
     """Whether no other arm is at least as good and at least as cheap (quality against seconds per 1,000 requests)."""
+    on_training_front: bool = False
+    """The same with training seconds as the cost."""
+    dominated_by: str | None = None
+    """The label of an arm that answers at least as well, serves at least as cheaply, and is better in one."""
+    model: str = ""
+    """The base model, as the spec names it."""
+    forgetting_gate: Gate | None = None
+    """All benchmarks together: `no` when one is beyond the limit, `yes` when all are within; None without any."""
+    format_gate: Gate | None = None
+    """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
 
 
 class Regression(ViewPart):
@@ -153,6 +170,12 @@ class DecisionView(ViewPart):
     metric_direction: Literal["higher", "lower"]
     min_gain: float
     max_forgetting: float
+    min_valid_format: float | None = None
+    """The smallest tolerated share of answers in the asked form; None when the spec asks for none."""
+    metric_units: dict[str, str] = {}
+    """The unit of every metric in the table, by its name."""
+    benchmarks: list[str] = []
+    """Every benchmark of the spec, measured or not, in the spec's order."""
     snapshot: int | None
     """The number of the snapshot this was read from."""
     updated_at: str

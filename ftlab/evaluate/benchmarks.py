@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -34,14 +33,6 @@ SEED = 1234
 """lm-eval's own seed for few-shot examples, so that its published numbers can be compared."""
 STDERR_DRAWS = 1000
 """lm-eval's bootstrap of the standard errors that have no closed form."""
-PREFERRED = ("acc_norm", "acc", "exact_match", "f1", "mcc", "bleu", "rougeL")
-"""What stands for a task of lm-eval's registry, the first of these that it has; else its first metric."""
-CHOSEN_BY: dict[str, Callable[[str], float]] = {
-    "acc": lambda text: 1.0,
-    "acc_norm": len,
-    "acc_bytes": lambda text: len(text.encode()),
-}
-"""What a choice's log-likelihood is divided by before the largest wins, as in lm-eval."""
 
 
 def benchmark_version(task: str) -> str:
@@ -106,21 +97,30 @@ def run_benchmark(
     summary. Raises UnknownNameError for an unknown task, FetchError when its rows cannot be fetched, UsageError for a
     task that needs more than a text model and greedy decoding.
     """
+    from ftlab.evaluate.bench_items import finite, read_items, summarize, write_items
     from ftlab.evaluate.harness import LoadedLM
 
     started = time.perf_counter()
     tasks = load_tasks(task, bench.shots, report)
     language_model = LoadedLM(model, loaded.tokenizer, batch_tokens, report)
     results = _evaluate(task, language_model, tasks, bench)
-    items = list(_items(tasks["tasks"], results["samples"]))
-    _write_items(items, out / "items.parquet")
-    summary = _summary(task, tasks, results, items, time.perf_counter() - started)
+    items = list(read_items(tasks["tasks"], results["samples"]))
+    write_items(items, out / "items.parquet")
+    builtin = _builtin(task)
+    summary = {
+        "task": task,
+        "version": benchmark_version(task),
+        **summarize(task.removeprefix(BUILTIN), tasks, results, items),
+        **({"primary": builtin.primary, "rows_dropped": builtin.dropped} if builtin else {}),
+        "seconds": time.perf_counter() - started,
+        "lm_eval": metadata.version("lm-eval"),
+    }
     kept = {
         key: results[key]
         for key in ("results", "versions", "n-shot", "n-samples", "higher_is_better")
         if key in results
     }
-    for name, content in (("results.json", _finite(kept)), ("summary.json", summary)):
+    for name, content in (("results.json", finite(kept)), ("summary.json", summary)):
         (out / name).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8")
     return summary
 
@@ -187,130 +187,9 @@ def _evaluate(name: str, language_model: Any, tasks: dict[str, Any], bench: Benc
     return results
 
 
-def _items(tasks: dict[str, Any], samples: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """One row per item and metric; only metrics that have one number per item."""
-    for name, rows in samples.items():
-        first_filter = rows[0]["filter"]
-        for row in rows:
-            if row["filter"] != first_filter:  # a task with several readings of one answer: its first counts
-                continue
-            logliks = _logliks(row)
-            texts = _choice_texts(tasks[name], row) if logliks else []
-            for metric in row["metrics"]:
-                score = row[metric]
-                if not isinstance(score, (int, float, bool)) or not math.isfinite(score):
-                    continue
-                yield {
-                    "doc_hash": row["doc_hash"],
-                    "doc_id": row["doc_id"],
-                    "metric": metric,
-                    "score": float(score),
-                    "logliks": json.dumps(logliks) if logliks else None,
-                    "target": str(row["target"]),
-                    "choice": _choice(metric, logliks, texts),
-                }
-
-
-def _logliks(row: dict[str, Any]) -> list[float]:
-    """The log-likelihood of every choice; empty for a task that generates."""
-    answers = row["filtered_resps"]
-    return [float(answer[0]) for answer in answers if isinstance(answer, (tuple, list)) and len(answer) == 2]
-
-
-def _choice_texts(task: Any, row: dict[str, Any]) -> list[str]:
-    return list(task.doc_to_choice(row["doc"])) if task.get_config("doc_to_choice") is not None else []
-
-
-def _choice(metric: str, logliks: list[float], texts: list[str]) -> int | None:
-    """The index of the choice that a metric takes the model to have made."""
-    size = CHOSEN_BY.get(metric)
-    if size is None or len(texts) != len(logliks) or not logliks:
-        return None
-    return max(range(len(logliks)), key=lambda index: logliks[index] / (size(texts[index]) or 1))
-
-
-def _summary(
-    task: str, tasks: dict[str, Any], results: dict[str, Any], items: list[dict[str, Any]], seconds: float
-) -> dict[str, Any]:
-    scores: dict[str, list[float]] = {}
-    for item in items:
-        scores.setdefault(item["metric"], []).append(item["score"])
-    top = _top(task, tasks, results)
-    metrics = {name: _metric_row(top, name, scores.get(name, [])) for name in _metric_names(top)}
-    builtin = _builtin(task)
-    primary = builtin.primary if builtin else next((name for name in PREFERRED if name in metrics), next(iter(metrics)))
-    return {
-        "task": task,
-        "version": benchmark_version(task),
-        "metrics": metrics,
-        "primary": primary,
-        "seconds": seconds,
-        "rows_dropped": builtin.dropped if builtin else 0,
-        "samples": len({(item["doc_hash"], item["doc_id"]) for item in items}),
-        "lm_eval": metadata.version("lm-eval"),
-    }
-
-
-def _top(task: str, tasks: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """lm-eval's numbers of the task, of the group, or of the only task there is."""
-    name = task.removeprefix(BUILTIN)
-    if name in results["results"]:
-        return results["results"][name]
-    return results["results"][next(iter(tasks["tasks"]))]
-
-
-def _metric_names(top: dict[str, Any]) -> list[str]:
-    """Metric names in lm-eval's order, each with its first filter alone: its keys are `metric,filter`."""
-    names = [key.split(",")[0] for key, value in top.items() if "," in key and isinstance(value, (int, float))]
-    return [name for name in dict.fromkeys(names) if not name.endswith("_stderr")]
-
-
-def _metric_row(top: dict[str, Any], name: str, scores: list[float]) -> dict[str, Any]:
-    from ftlab.statistics.intervals import bootstrap_mean, wilson
-
-    def first(metric: str) -> float | None:
-        value = next((value for key, value in top.items() if key.split(",")[0] == metric), None)
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-    value, low, high = first(name), None, None
-    # An interval belongs to a mean over items; a group may weigh its tasks, and a perplexity is no mean.
-    if value is not None and scores and math.isclose(value, sum(scores) / len(scores), abs_tol=1e-9):
-        whole = all(score in (0.0, 1.0) for score in scores)
-        interval = wilson(int(sum(scores)), len(scores)) if whole else bootstrap_mean(scores, SEED)
-        low, high = interval.low, interval.high
-    return {"value": value, "stderr": first(f"{name}_stderr"), "low": low, "high": high, "n": len(scores) or None}
-
-
-def _finite(value: Any) -> Any:
-    """Plain data with None for what JSON cannot hold."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_items(items: list[dict[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema(
-        [
-            ("doc_hash", pa.string()),
-            ("doc_id", pa.int64()),
-            ("metric", pa.string()),
-            ("score", pa.float64()),
-            ("logliks", pa.string()),
-            ("target", pa.string()),
-            ("choice", pa.int64()),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist(items, schema=schema), path)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's and datasets' progress bars and notes out of the log; errors still show."""
+    """Keep lm-eval's notes and the progress bars of `datasets` out of the log; errors still show."""
     import datasets
 
     logger = logging.getLogger("lm_eval")

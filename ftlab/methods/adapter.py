@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def _wrap(base: LoadedModel, config: LoraConfig) -> Any:
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
     )
-    model = peft.get_peft_model(base.model, peft_config)
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that transformers has deprecated; nobody here can mend it.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = peft.get_peft_model(base.model, peft_config)
     # PEFT writes down the folder of this machine; what others need is where the base comes from.
     peft_config.base_model_name_or_path = base.ref.source
     peft_config.revision = base.ref.revision

@@ -57,7 +57,7 @@ def prefix_groups(sequences: Sequence[Sequence[int]], longest_free: int) -> list
                 groups[-1] = (both, [*members, index])
                 continue
         groups.append((len(sequence) - 1, [index]))
-    return _merge_free([(shared, members) for shared, members in groups], longest_free)
+    return _merge_free(groups, longest_free)
 
 
 def _merge_free(groups: list[tuple[int, list[int]]], longest_free: int) -> list[tuple[int, list[int]]]:

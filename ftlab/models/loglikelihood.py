@@ -190,8 +190,8 @@ def _ancestry(parents: Sequence[int], prefix: int, dtype: torch.dtype) -> tuple[
 def _read_off(logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The float32 log-probability of each token after its row of logits `(rows, vocabulary)`, and if it is the top one.
 
-    By `log_softmax`, whose rounding over a large vocabulary lm-eval's numbers carry too: about 3e-6 for each token, which
-    `logsumexp` would not have, and which over a sentence is more than two implementations should differ by.
+    By `log_softmax`, whose rounding over a large vocabulary lm-eval's numbers carry too: about 3e-6 for each token,
+    which `logsumexp` would not have, and which over a sentence is more than two implementations should differ by.
     """
     logprobs = torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
     return logprobs[rows, tokens], logprobs.argmax(dim=-1)[rows] == tokens

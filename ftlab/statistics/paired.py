@@ -45,11 +45,11 @@ def align(scores_a: Mapping[Id, float], scores_b: Mapping[Id, float]) -> tuple[l
 def paired_difference(a: Sequence[float], b: Sequence[float], seed: int) -> PairedResult:
     """The mean of `b - a` over pairs of finite scores. The result does not depend on the order of the pairs.
 
-    Scores of 0 and 1 alone: the rates of fixed and broke examples with Wilson's intervals, combined by MOVER (Newcombe
-    1998, Statistics in Medicine 17:2635; Zou and Donner 2008, 27:1693), which keeps its coverage when few examples change
-    hands, where the paired t interval is too short or, for none, empty; p by McNemar's exact test. Other scores: BCa
-    bootstrap of the mean difference, p by the paired t-test. `seed` moves the bootstrap alone. Raises ValueError when the
-    lengths differ.
+    Scores of 0 and 1 alone: the rates of fixed and broke examples with Wilson's intervals, combined by MOVER
+    (Newcombe 1998, Statistics in Medicine 17:2635; Zou and Donner 2008, 27:1693), which keeps its coverage when few
+    examples change hands, where the paired t interval is too short or, for none, empty; p by McNemar's exact test.
+    Other scores: BCa bootstrap of the mean difference, p by the paired t-test. `seed` moves the bootstrap alone.
+    Raises ValueError when the lengths differ.
     """
     before, after = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if before.shape != after.shape or before.ndim != 1:

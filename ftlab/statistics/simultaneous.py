@@ -52,7 +52,7 @@ def mean_differences(
         draws: bootstrap draws.
         level: joint coverage.
 
-    For one arm of 0-or-1 scores this is the interval of `ftlab.statistics.paired.paired_difference`.
+    One arm alone gets about the interval of `ftlab.statistics.paired.paired_difference`.
     """
     scored = np.isfinite(differences)
     counts = scored.sum(axis=0).astype(np.float64)

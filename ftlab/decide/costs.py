@@ -1,0 +1,55 @@
+"""What each arm costs, from the summaries of its stages: as measured, mean over its seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import duckdb
+
+from ftlab.decide.facts import ArmFacts
+from ftlab.decide.view import Cost
+
+Summaries = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Stage summaries by (kind, key)."""
+
+
+def read_summaries(cursor: duckdb.DuckDBPyConnection, arms: Iterable[ArmFacts]) -> Summaries:
+    """The summaries of every complete stage of these arms."""
+    keys = {run.stages[stage] for arm in arms for run in arm.runs for stage in run.done}
+    rows = cursor.execute(
+        "SELECT kind, key, summary_json FROM stages WHERE key IN (SELECT unnest(?::VARCHAR[]))", [sorted(keys)]
+    ).fetchall()
+    return {(kind, key): json.loads(text) for kind, key, text in rows}
+
+
+def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
+    """An arm's cost. A prompting arm trains nothing: its training figures are zero, not missing."""
+    predictions = [
+        summaries[stage] for key in arm.keys("predictions", split) if (stage := ("predictions", key)) in summaries
+    ]
+    serving = {
+        "prediction_tokens_per_second": _mean(predictions, "tokens_per_second"),
+        "seconds_per_1k_requests": _mean(predictions, "seconds_per_1k"),
+    }
+    if arm.family == "prompt":
+        return Cost(train_seconds=0.0, train_tokens=0, trainable_parameters=0, artifact_bytes=0, **serving)
+    weights = [summaries[stage] for key in arm.keys("weights") if (stage := ("weights", key)) in summaries]
+    return Cost(
+        train_seconds=_mean(weights, "train_seconds"),
+        train_tokens=_whole(_mean(weights, "train_tokens")),
+        peak_memory_bytes=_whole(_mean(weights, "peak_memory_bytes")),
+        trainable_parameters=_whole(_mean(weights, "trainable_parameters")),
+        artifact_bytes=_whole(_mean(weights, "artifact_bytes")),
+        **serving,
+    )
+
+
+def _mean(summaries: list[Mapping[str, Any]], name: str) -> float | None:
+    values = [float(value) for summary in summaries if (value := summary.get(name)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

@@ -1,0 +1,238 @@
+"""What the ledger says about one experiment's current plan, read once: arms, their runs, the keys of their stages.
+
+`compare` and `build` both start here, so that they agree on which run counts for which arm and on who the baseline is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from ftlab.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric of one run on one split, as the scorer wrote it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    unit: str
+    direction: str
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run: where it stands, which stages it has, and what came out."""
+
+    run_id: str
+    seed: int
+    status: str
+    reason: str | None
+    attempt: int | None
+    stages: Mapping[tuple[str, str], str]
+    """The key of every planned stage by (kind, name)."""
+    done: frozenset[tuple[str, str]]
+    """The stages that are complete, by (kind, name)."""
+    metrics: Mapping[tuple[str, str], MetricRow]
+    """Metrics by (split, name)."""
+
+    def key(self, kind: str, name: str = "") -> str | None:
+        """The key of a stage that is complete, else None."""
+        return self.stages.get((kind, name)) if (kind, name) in self.done else None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """One arm with its runs in the order of their seeds."""
+
+    arm_id: str
+    position: int
+    method_name: str
+    family: str
+    label: str
+    model_source: str
+    model_revision: str
+    method: Mapping[str, Any]
+    varied: Mapping[str, Any]
+    runs: tuple[RunFacts, ...]
+
+    def keys(self, kind: str, name: str = "") -> list[str]:
+        """The distinct keys of a complete stage over the arm's seeds, in the order of the seeds."""
+        return list(dict.fromkeys(key for run in self.runs if (key := run.key(kind, name))))
+
+    def value(self, split: str, metric: str) -> float | None:
+        """The mean of a metric over the seeds that have it."""
+        values = [row.value for run in self.runs if (row := run.metrics.get((split, metric))) and row.value is not None]
+        return sum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One experiment: its record and the arms of its current plan in the order of the spec."""
+
+    experiment_id: str
+    name: str
+    question: str
+    spec_hash: str
+    metrics: tuple[str, ...]
+    """The task's metrics in the order of the spec."""
+    labels: tuple[str, ...]
+    """The labels that the spec lists; empty when they are taken from the data."""
+    decision: Mapping[str, Any]
+    """metric, min_gain, max_forgetting, min_valid_format."""
+    benchmarks: tuple[str, ...]
+    data: Mapping[str, Any]
+    models: tuple[Mapping[str, Any], ...]
+    arms: tuple[ArmFacts, ...] = field(default=())
+
+    @property
+    def metric(self) -> str:
+        """The decision metric."""
+        return self.decision["metric"]
+
+    @property
+    def splits(self) -> list[str]:
+        """Every split that some run has or will have scores of, `validation` first."""
+        names = {name for arm in self.arms for run in arm.runs for kind, name in run.stages if kind == "scores"}
+        return sorted(names, key=lambda name: (name != "validation", name))
+
+    def row(self, split: str, metric: str) -> MetricRow | None:
+        """Any run's row of a metric: for its unit and direction, which are the same for every run."""
+        return next(
+            (row for arm in self.arms for run in arm.runs if (row := run.metrics.get((split, metric)))),
+            None,
+        )
+
+    def direction(self, split: str, metric: str) -> str:
+        """`higher` or `lower`; `higher` as long as nobody has measured it."""
+        row = self.row(split, metric)
+        return row.direction if row else "higher"
+
+    def baseline(self, split: str) -> ArmFacts | None:
+        """The best prompting arm by the decision metric; of equal ones the first in the spec."""
+        prompts = [arm for arm in self.arms if arm.family == "prompt"]
+        return best(prompts, split, self.metric, self.direction(split, self.metric))
+
+    def base_benchmark_key(self, arm: ArmFacts, task: str) -> str | None:
+        """The complete benchmark stage of the arm's base model as it is: a prompting arm of the same model has it."""
+        for other in self.arms:
+            if (
+                other.family == "prompt"
+                and _model_key(other) == _model_key(arm)
+                and (keys := other.keys("benchmark", task))
+            ):
+                return keys[0]
+        return None
+
+
+def best(arms: Iterable[ArmFacts], split: str, metric: str, direction: str) -> ArmFacts | None:
+    """The arm with the best mean value; of equal ones the first. None when no arm has a value."""
+    sign = -1.0 if direction == "lower" else 1.0
+    measured = [(value, arm) for arm in arms if (value := arm.value(split, metric)) is not None]
+    return max(measured, key=lambda pair: (sign * pair[0], -pair[1].position))[1] if measured else None
+
+
+def experiment_ids(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+    """Every experiment in the ledger, the newest first."""
+    rows = cursor.execute("SELECT experiment_id FROM experiments ORDER BY created_ts DESC, experiment_id").fetchall()
+    return [row[0] for row in rows]
+
+
+def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
+    """Read an experiment. Raises UsageError when the ledger does not have it."""
+    record = cursor.execute(
+        "SELECT name, question, spec_hash, plan_json FROM experiments WHERE experiment_id = ?", [experiment_id]
+    ).fetchone()
+    if record is None:
+        raise UsageError(f"no experiment '{experiment_id}' in these results; `ftlab ls` lists what there is")
+    name, question, spec_hash, plan_json = record
+    plan = json.loads(plan_json)
+    runs = plan["runs"]
+    return Facts(
+        experiment_id=experiment_id,
+        name=name,
+        question=question or "",
+        spec_hash=spec_hash or "",
+        metrics=tuple(plan["task"]["metrics"]),
+        labels=tuple(plan["task"].get("labels") or ()),
+        decision=plan["decision"],
+        benchmarks=tuple(plan["benchmarks"]["tasks"]),
+        data=runs[0]["data"] if runs else {},
+        models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
+        arms=_arms(cursor, experiment_id),
+    )
+
+
+def _model_key(arm: ArmFacts) -> tuple[str, str]:
+    return arm.model_source, arm.model_revision
+
+
+def _arms(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> tuple[ArmFacts, ...]:
+    runs = _runs(cursor, experiment_id)
+    rows = cursor.execute(
+        "SELECT arm_id, position, method_name, family, label, model_source, model_revision, method_json, varied_json "
+        "FROM arms WHERE experiment_id = ? AND current ORDER BY position",
+        [experiment_id],
+    ).fetchall()
+    return tuple(
+        ArmFacts(
+            arm_id,
+            position,
+            method_name,
+            family,
+            label,
+            source,
+            revision,
+            json.loads(method),
+            json.loads(varied),
+            tuple(runs.get(arm_id, ())),
+        )
+        for arm_id, position, method_name, family, label, source, revision, method, varied in rows
+    )
+
+
+def _runs(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, list[RunFacts]]:
+    stages: dict[str, dict[tuple[str, str], str]] = {}
+    done: dict[str, set[tuple[str, str]]] = {}
+    for run_id, kind, name, key, state in cursor.execute(
+        "SELECT run_id, kind, name, key, state FROM run_stages JOIN runs USING (run_id) "
+        "WHERE experiment_id = ? AND current",
+        [experiment_id],
+    ).fetchall():
+        stages.setdefault(run_id, {})[kind, name or ""] = key
+        if state == "complete":
+            done.setdefault(run_id, set()).add((kind, name or ""))
+    metrics: dict[str, dict[tuple[str, str], MetricRow]] = {}
+    for run_id, split, key, *values in cursor.execute(
+        "SELECT m.run_id, m.split, m.key, m.value, m.low, m.high, m.n, m.unit, m.direction, m.interval "
+        "FROM metrics m JOIN runs r ON r.run_id = m.run_id WHERE r.experiment_id = ? AND r.current",
+        [experiment_id],
+    ).fetchall():
+        metrics.setdefault(run_id, {})[split, key] = MetricRow(*values)
+    by_arm: dict[str, list[RunFacts]] = {}
+    for arm_id, run_id, seed, status, reason, attempt in cursor.execute(
+        "SELECT arm_id, run_id, seed, status, reason, attempt FROM runs WHERE experiment_id = ? AND current "
+        "ORDER BY position, seed, run_id",
+        [experiment_id],
+    ).fetchall():
+        by_arm.setdefault(arm_id, []).append(
+            RunFacts(
+                run_id,
+                seed,
+                str(status),
+                reason,
+                attempt,
+                stages.get(run_id, {}),
+                frozenset(done.get(run_id, ())),
+                metrics.get(run_id, {}),
+            )
+        )
+    return by_arm

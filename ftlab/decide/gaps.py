@@ -1,0 +1,52 @@
+"""What a page would show and cannot yet, each with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftlab import text
+from ftlab.decide.facts import ArmFacts, Facts
+from ftlab.decide.view import ArmView, MissingPart
+
+
+def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: ArmFacts | None) -> list[MissingPart]:
+    """Arms without a result, differences without a baseline, benchmarks that were not measured."""
+    parts = [
+        MissingPart(what=text.one_line(view.label), why=view.reason or view.status)
+        for view in views
+        if facts.metric not in view.metrics
+    ]
+    if baseline is None:
+        has_prompt = any(arm.family == "prompt" for arm in facts.arms)
+        why = "no prompting arm has a result yet" if has_prompt else "the spec has no method of `type: prompt`"
+        parts.append(MissingPart(what="differences to the best prompt", why=why))
+    elif late := [view for view in views if facts.metric in view.metrics and not (view.difference or view.is_baseline)]:
+        names = ", ".join(text.one_line(view.label) for view in late)
+        parts.append(MissingPart(what=f"differences to the best prompt of {names}", why="not computed yet"))
+    if not facts.benchmarks:
+        parts.append(MissingPart(what="forgetting", why="the spec names no benchmark"))
+    for task in facts.benchmarks:
+        parts += _missing_benchmark(facts, views, task)
+    return parts
+
+
+def _missing_benchmark(facts: Facts, views: Sequence[ArmView], task: str) -> list[MissingPart]:
+    # An arm without any result is named once, by itself.
+    without = [
+        view
+        for view in views
+        if facts.metric in view.metrics and all(change.task != task for change in view.benchmarks)
+    ]
+    if not without:
+        return []
+    by_id = {arm.arm_id: arm for arm in facts.arms}
+    baseless = [view for view in without if facts.base_benchmark_key(by_id[view.arm_id], task) is None]
+    names = "every arm" if len(without) == len(views) else ", ".join(text.one_line(view.label) for view in without)
+    has_prompt = any(arm.family == "prompt" for arm in facts.arms)
+    if baseless and not has_prompt:
+        why = "the base itself is measured by a prompting arm, and the spec has none"
+    elif baseless:
+        why = "not measured on the base yet"
+    else:
+        why = "not measured yet"
+    return [MissingPart(what=f"{text.one_line(task)} of {names}", why=why)]

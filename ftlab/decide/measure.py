@@ -1,0 +1,90 @@
+"""Scores of examples and of benchmark items as aligned arrays, straight from the ledger.
+
+Rows are ordered by example (or document) id, never by the order of arrival, so that a ledger and its rebuild give the
+same arrays and therefore the same intervals to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from ftlab.decide.facts import ArmFacts
+from ftlab.evaluate.metrics.base import Answer
+
+Floats = NDArray[np.float64]
+
+
+def example_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str) -> dict[str, Floats]:
+    """The scores of one metric by scores key: arrays of one length, NaN where an example has no score.
+
+    Empty when the metric has no per-example score at all (macro F1).
+    """
+    cursor.execute(
+        "SELECT key, (dense_rank() OVER (ORDER BY example_id) - 1)::BIGINT AS row, score FROM scores "
+        "WHERE metric = ? AND score IS NOT NULL AND key IN (SELECT unnest(?))",
+        [metric, list(keys)],
+    )
+    return _by_key(cursor.fetchnumpy(), keys)
+
+
+def item_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str) -> dict[str, Floats]:
+    """The scores of benchmark items by benchmark key, aligned by the hash of the document."""
+    cursor.execute(
+        "SELECT key, (dense_rank() OVER (ORDER BY doc_hash) - 1)::BIGINT AS row, any_value(score) AS score "
+        "FROM bench_items WHERE metric = ? AND score IS NOT NULL AND key IN (SELECT unnest(?)) GROUP BY key, doc_hash",
+        [metric, list(keys)],
+    )
+    return _by_key(cursor.fetchnumpy(), keys)
+
+
+def item_metric(cursor: duckdb.DuckDBPyConnection, key: str) -> str | None:
+    """The primary metric of a benchmark: acc_norm where it has one, else acc, else the first by name."""
+    rows = cursor.execute("SELECT DISTINCT metric FROM bench_items WHERE key = ? ORDER BY metric", [key]).fetchall()
+    names = [row[0] for row in rows]
+    return next((name for name in ("acc_norm", "acc") if name in names), names[0] if names else None)
+
+
+def answers(
+    cursor: duckdb.DuckDBPyConnection, scores_key: str, dataset_key: str, split: str, metric: str
+) -> dict[str, Answer]:
+    """What a corpus metric is computed from, by example id in the order of the ids; without the outputs."""
+    rows = cursor.execute(
+        "SELECT s.example_id, s.parsed, e.target FROM scores s JOIN examples e ON e.example_id = s.example_id "
+        "WHERE s.key = ? AND s.metric = ? AND e.dataset_key = ? AND e.split = ? ORDER BY s.example_id",
+        [scores_key, metric, dataset_key, split],
+    ).fetchall()
+    return {row[0]: Answer(example_id=row[0], output="", parsed=row[1], target=row[2]) for row in rows}
+
+
+def labels(cursor: duckdb.DuckDBPyConnection, dataset_key: str) -> list[str]:
+    """Every target of a data set, over all splits, sorted."""
+    rows = cursor.execute(
+        "SELECT DISTINCT target FROM examples WHERE dataset_key = ? ORDER BY target", [dataset_key]
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def seed_mean(arm: ArmFacts, kind: str, name: str, scores: dict[str, Floats]) -> Floats | None:
+    """An arm's score of each example, averaged over its seeds; NaN where one seed lacks it. None without scores."""
+    arrays = [scores[key] for run in arm.runs if (key := run.key(kind, name)) and key in scores]
+    return np.mean(arrays, axis=0) if arrays else None
+
+
+def _by_key(columns: dict[str, Any], keys: Sequence[str]) -> dict[str, Floats]:
+    rows = np.asarray(columns["row"], dtype=np.int64)
+    if not rows.size:
+        return {}
+    owners = np.asarray(columns["key"])
+    values = np.asarray(columns["score"], dtype=np.float64)
+    found: dict[str, Floats] = {}
+    for key in keys:
+        mine = owners == key
+        if mine.any():
+            found[key] = np.full(int(rows.max()) + 1, np.nan)
+            found[key][rows[mine]] = values[mine]
+    return found

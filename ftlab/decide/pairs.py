@@ -1,0 +1,177 @@
+"""One arm against another on the same examples, whatever the metric and however many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+
+from ftlab.catalog import METRICS
+from ftlab.decide.facts import ArmFacts, Facts
+from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
+from ftlab.statistics.paired import PairedResult, paired_difference
+from ftlab.statistics.simultaneous import mean_differences, widening
+
+Pair = tuple[ArmFacts, PairedResult, int]
+"""An arm, its result, and how many examples were dropped because only one side has a score."""
+
+
+Scores = dict[str, Floats]
+"""Scores of the same examples by scores key."""
+
+
+def scores_of(cursor: duckdb.DuckDBPyConnection, arms: Sequence[ArmFacts], split: str, metric: str) -> Scores:
+    """The scores of all these arms in one read; empty for a metric that has none for single examples."""
+    return example_scores(cursor, [key for arm in arms for key in arm.keys("scores", split)], metric)
+
+
+def compute_pair(
+    cursor: duckdb.DuckDBPyConnection,
+    facts: Facts,
+    baseline: ArmFacts,
+    arm: ArmFacts,
+    split: str,
+    metric: str,
+    seed: int,
+    scores: Scores | None = None,
+) -> Pair | None:
+    """`arm` against `baseline` on one metric, positive when better, with an ordinary interval. None without scores.
+
+    `scores` are what `scores_of` read for these arms, when the caller has them already.
+    """
+    scores = scores_of(cursor, [baseline, arm], split, metric) if scores is None else scores
+    before = seed_mean(baseline, "scores", split, scores)
+    after = seed_mean(arm, "scores", split, scores)
+    if before is not None and after is not None:
+        seeds = max(len(baseline.keys("scores", split)), len(arm.keys("scores", split)))
+        return on_shared(arm, before, after, _sign(facts, split, metric), seed, seeds)
+    return _corpus(cursor, facts, baseline, arm, split, metric, seed)
+
+
+def on_shared(arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int, seeds: int) -> Pair:
+    """The paired difference on the examples that both have a score for."""
+    scored_before, scored_after = np.isfinite(before), np.isfinite(after)
+    both = scored_before & scored_after
+    result = paired_difference((sign * before[both]).tolist(), (sign * after[both]).tolist(), seed)
+    if seeds > 1:
+        result = replace(result, method=f"{result.method}; scores averaged over seeds")
+    return arm, result, int((scored_before ^ scored_after).sum())
+
+
+def _corpus(
+    cursor: duckdb.DuckDBPyConnection,
+    facts: Facts,
+    baseline: ArmFacts,
+    arm: ArmFacts,
+    split: str,
+    metric: str,
+    seed: int,
+) -> Pair | None:
+    """A metric that exists over many examples only: the metric's own comparison, once for each seed that both have."""
+    compare = METRICS.load(metric)().compare
+    results: list[PairedResult] = []
+    dropped = 0
+    for dataset, before_key, after_key in _seed_pairs(baseline, arm, split):
+        before = answers(cursor, before_key, dataset, split, metric)
+        after = answers(cursor, after_key, dataset, split, metric)
+        shared = [example for example in before if example in after]
+        if not shared:
+            continue
+        dropped = max(dropped, len(before) + len(after) - 2 * len(shared))
+        known = list(facts.labels) or labels(cursor, dataset)
+        results.append(compare([before[x] for x in shared], [after[x] for x in shared], known, seed))
+    return (arm, _mean_result(results), dropped) if results else None
+
+
+def _seed_pairs(baseline: ArmFacts, arm: ArmFacts, split: str) -> list[tuple[str, str, str]]:
+    """(dataset key, the baseline's scores key, the arm's) for each seed; each distinct pair once."""
+    by_seed = {run.seed: key for run in baseline.runs if (key := run.key("scores", split))}
+    pairs = [
+        (run.stages["dataset", ""], by_seed.get(run.seed, next(iter(by_seed.values()))), key)
+        for run in arm.runs
+        if by_seed and (key := run.key("scores", split)) and ("dataset", "") in run.stages
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def _mean_result(results: Sequence[PairedResult]) -> PairedResult:
+    """Several seeds as one result: means of the estimates and of the ends, and the largest p value.
+
+    Seeds share their examples, so averaging them does not narrow what the choice of examples leaves open.
+    """
+    first = results[0]
+    if len(results) == 1:
+        return first
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if len(known) == len(values) else None
+
+    return replace(
+        first,
+        estimate=mean([result.estimate for result in results]),
+        low=mean([result.low for result in results]),
+        high=mean([result.high for result in results]),
+        p=max((result.p for result in results if result.p is not None), default=None),
+        method=f"{first.method}; estimate and ends averaged over {len(results)} seeds",
+    )
+
+
+def simultaneous(
+    facts: Facts, split: str, baseline: ArmFacts, pairs: list[Pair], seed: int, scores: Scores
+) -> list[Pair]:
+    """The same results with intervals that hold together over all arms."""
+    if not pairs:
+        return []
+    before = seed_mean(baseline, "scores", split, scores)
+    if before is None:
+        return [_widened(pair, len(pairs)) for pair in pairs]
+    sign = _sign(facts, split, facts.metric)
+    columns = [sign * (_scores_of(arm, split, scores) - before) for arm, _, _ in pairs]
+    matrix = np.stack(columns, axis=1)
+    matrix = matrix[np.isfinite(matrix).any(axis=1)]
+    bounded = all(np.nanmin(array) >= 0.0 and np.nanmax(array) <= 1.0 for array in scores.values())
+    joint = mean_differences(matrix, seed, bounded=bounded)
+    kind = f"simultaneous over {len(pairs)} arms (max-T, {joint.draws} draws)"
+    return [
+        (arm, replace(result, low=float(low), high=float(high), method=_joined(kind, result.method)), dropped)
+        for (arm, result, dropped), low, high in zip(pairs, joint.low, joint.high, strict=True)
+    ]
+
+
+def _scores_of(arm: ArmFacts, split: str, scores: dict[str, Floats]) -> Floats:
+    mean = seed_mean(arm, "scores", split, scores)
+    assert mean is not None, "an arm without scores has no pair"
+    return mean
+
+
+def _widened(pair: Pair, arms: int) -> Pair:
+    """A corpus metric's interval, stretched about its estimate so that all arms' intervals hold together."""
+    arm, result, dropped = pair
+    if result.estimate is None or result.low is None or result.high is None:
+        return pair
+    factor = widening(arms)
+    low = result.estimate - factor * (result.estimate - result.low)
+    high = result.estimate + factor * (result.high - result.estimate)
+    kind = f"simultaneous over {arms} arms (Bonferroni)"
+    return arm, replace(result, low=low, high=high, method=_joined(kind, result.method)), dropped
+
+
+def _joined(kind: str, method: str) -> str:
+    _, _, seeds = method.partition("; ")
+    return f"{kind}; {seeds}" if seeds else kind
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p values, in the order given; a missing one stays missing and counts for nothing."""
+    from statsmodels.stats.multitest import multipletests
+
+    known = [value for value in values if value is not None]
+    adjusted = iter(multipletests(known, method="holm")[1].tolist() if known else [])
+    return [None if value is None else float(next(adjusted)) for value in values]
+
+
+def _sign(facts: Facts, split: str, metric: str) -> float:
+    return -1.0 if facts.direction(split, metric) == "lower" else 1.0

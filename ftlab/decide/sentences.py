@@ -1,0 +1,226 @@
+"""The sentences of a verdict. Each is said by one function, so that wording is found and tested in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ftlab import text
+from ftlab.decide.gates import MOST, Rule, difference_of, examples_needed, gate_of, value_of
+from ftlab.decide.view import ArmView, BenchmarkChange, PairedDifference, Progress
+
+
+def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
+    small = (
+        ""
+        if level == "clear"
+        else (f" The gain is shown; that it reaches the {text.amount(rule.min_gain, rule.unit)} you asked for is not.")
+    )
+    gained = text.difference(value_of(arm), None, None, rule.unit)
+    parts = [f"{gained} of {_metric(rule)} over the best prompt, {name(baseline)} {_evidence(arm, rule)}"]
+    if cost := _cost_words(arm, baseline):
+        parts.append(cost)
+    if arm.benchmarks:
+        total = len(arm.benchmarks)
+        limit = text.amount(rule.max_forgetting)
+        parts.append(f"no loss beyond {limit} on {total} of {total} general benchmarks")
+    return f"Use {name(arm)}: {'; '.join(parts)}.{small}"
+
+
+def passed_over(arm: ArmView | None, rule: Rule) -> str:
+    """The better arm that its limits kept from being chosen."""
+    if arm is None:
+        return ""
+    why = "is beyond a limit" if gate_of(arm) == "no" else "is not shown to keep every limit"
+    return f" {name(arm)} comes to {text.difference(value_of(arm), None, None, rule.unit)} but {why}."
+
+
+def keep(best: ArmView, possible: list[ArmView], baseline: ArmView, rule: Rule) -> str:
+    highest = max((high for arm in possible if (high := difference_of(arm).estimate.high) is not None), default=None)
+    found = difference_of(best).estimate
+    shown = (
+        f"{text.signed(found.value, rule.unit)}, 95% CI {text.interval(found.low, found.high, rule.unit)}"
+        if found.low is not None
+        else text.signed(found.value, rule.unit)
+    )
+    tail = ""
+    if highest is not None:
+        tail = (
+            f"; a gain above {text.amount(highest, rule.unit)} is unlikely"
+            if highest > 0
+            else "; every other is shown worse"
+        )
+    return (
+        f"Keep prompting with {name(baseline)}: no method beat it by the {text.amount(rule.min_gain, rule.unit)} "
+        f"you asked for (best: {name(best)} {shown}){tail}."
+    )
+
+
+def undecided(arm: ArmView, baseline: ArmView, rule: Rule) -> str:
+    found = difference_of(arm).estimate
+    toward_gain = examples_needed(found.value, found.low, found.high, found.n)
+    toward_none = examples_needed(rule.min_gain - found.value, found.low, found.high, found.n)
+    needed = min((n for n in (toward_gain, toward_none) if n is not None), default=None)
+    shown = text.difference(found.value, None, None, rule.unit)
+    settle = _settle(needed, found.n, f"{rule.split} examples")
+    return (
+        f"Not decided: {name(arm)} comes to {shown} of {_metric(rule)} against the best prompt, {name(baseline)} "
+        f"{_evidence(arm, rule)}, which leaves a worthwhile gain and none at all both possible.{settle}"
+    )
+
+
+def not_shown_safe(arm: ArmView, rule: Rule) -> str:
+    words = f"Not decided: {_better(arm, rule)}"
+    change = min(
+        (change for change in arm.benchmarks if change.within_limit == "not shown"),
+        key=lambda change: change.difference.estimate.low if change.difference.estimate.low is not None else -math.inf,
+        default=None,
+    )
+    if change is not None:
+        found = change.difference.estimate
+        needed = examples_needed(found.value + rule.max_forgetting, found.low, found.high, found.n)
+        settle = _settle(needed, found.n, f"items of {_task(change)}")
+        return (
+            f"{words}, but not shown safe: its change on {_task(change)} is {_difference_words(change.difference)}, "
+            f"and the limit is a loss of {text.amount(rule.max_forgetting)}.{settle}"
+        )
+    measured = {change.task for change in arm.benchmarks}
+    if absent := [task for task in rule.benchmarks if task not in measured]:
+        return f"{words}, but not shown safe: {', '.join(map(text.one_line, absent))} is not measured yet."
+    return (
+        f"{words}, but not shown to answer in the asked form often enough: "
+        f"{_format_words(arm)}, and the limit is {text.number(rule.min_valid_format)}."
+    )
+
+
+def dearer(arm: ArmView, baseline: ArmView, rule: Rule) -> str:
+    found = difference_of(arm).estimate
+    needed = examples_needed(found.value - rule.min_gain, found.low, found.high, found.n)
+    return (
+        f"Not decided: {_better(arm, rule)}, which is not shown to "
+        f"reach the {text.amount(rule.min_gain, rule.unit)} you asked for, and it serves slower "
+        f"({text.duration(arm.cost.seconds_per_1k_requests)} for 1,000 requests, the prompt "
+        f"{text.duration(baseline.cost.seconds_per_1k_requests)}).{_settle(needed, found.n, f'{rule.split} examples')}"
+    )
+
+
+def blocked(arm: ArmView, rule: Rule) -> str:
+    words = f"Blocked: {_better(arm, rule)}"
+    lost = [change for change in arm.benchmarks if change.within_limit == "no"]
+    if lost:
+        worst = min(lost, key=lambda change: change.difference.estimate.value)
+        return (
+            f"{words}, but loses {text.amount(-worst.difference.estimate.value)} on {_task(worst)} (95% CI "
+            f"{text.interval(worst.difference.estimate.low, worst.difference.estimate.high)}; "
+            f"the limit is a loss of {text.amount(rule.max_forgetting)})."
+        )
+    return (
+        f"{words}, but too few of its answers have the asked form: {_format_words(arm)}, "
+        f"and the limit is {text.number(rule.min_valid_format)}."
+    )
+
+
+def incomplete(arms: Sequence[ArmView], baseline: ArmView | None, progress: Progress) -> str:
+    done = f"{progress.by_status.get('complete', 0)} of {text.plural(progress.total, 'run')} finished"
+    if not any(arm.family == "prompt" for arm in arms):
+        return f"No conclusion: the spec has no prompting method to compare with; add one of `type: prompt` ({done})."
+    if baseline is None:
+        return f"No conclusion yet: no prompting method has a result to compare with ({done})."
+    return f"No conclusion yet: only prompting has a result, {name(baseline)} so far the best ({done})."
+
+
+def caveat(
+    arms: Sequence[ArmView],
+    candidates: list[ArmView],
+    baseline: ArmView | None,
+    rule: Rule,
+    progress: Progress,
+    examples: int,
+    seeds: int,
+) -> str:
+    parts = []
+    finished = sum(
+        progress.by_status.get(word, 0) for word in ("complete", "pruned", "failed", "oom", "cancelled", "killed")
+    )
+    if finished < progress.total:
+        parts.append(f"Provisional: {finished} of {text.plural(progress.total, 'run')} ended so far.")
+    if baseline is not None and candidates:
+        rows = f"the same {text.count(examples)} {rule.split} rows" if examples else f"the same {rule.split} rows"
+        joint = (
+            " (the intervals allow for that choice, the estimate does not)"
+            if any(difference_of(arm).simultaneous for arm in candidates)
+            else ""
+        )
+        parts.append(
+            f"The arms were chosen and measured on {rows}, so the best one's gain is flattering{joint}; "
+            "the test rows stay sealed."
+        )
+        if seeds == 1:
+            parts.append("One seed: how much another would change is not measured.")
+    if not rule.benchmarks:
+        parts.append("Forgetting was not measured: the spec names no benchmark.")
+    if baseline is not None and baseline.format_gate in ("no", "not shown"):
+        parts.append(f"The best prompt itself is not shown to keep the asked form: {_format_words(baseline)}.")
+    if excluded := [arm for arm in candidates if gate_of(arm) == "no"]:
+        names = ", ".join(name(arm) for arm in excluded[:3]) + (" and others" if len(excluded) > 3 else "")
+        parts.append(f"Ruled out by a limit: {names}.")
+    if ended := sum(arm.status in ("failed", "oom", "killed", "cancelled") for arm in arms):
+        parts.append(f"{text.plural(ended, 'arm')} did not finish.")
+    return " ".join(parts)
+
+
+def name(arm: ArmView) -> str:
+    return text.one_line(arm.label)
+
+
+def _task(change: BenchmarkChange) -> str:
+    return text.one_line(change.task.removeprefix("builtin:"), 48)
+
+
+def _evidence(arm: ArmView, rule: Rule) -> str:
+    found = difference_of(arm).estimate
+    ends = f"95% CI {text.interval(found.low, found.high, rule.unit)}, " if found.low is not None else ""
+    return f"({ends}{text.plural(found.n or 0, f'{rule.split} example')})"
+
+
+def _better(arm: ArmView, rule: Rule) -> str:
+    gained = text.amount(value_of(arm), rule.unit)
+    return f"{name(arm)} is {gained} better in {_metric(rule)} than the best prompt {_evidence(arm, rule)}"
+
+
+def _metric(rule: Rule) -> str:
+    return text.one_line(rule.metric.replace("_", " "), 48)
+
+
+def _difference_words(difference: PairedDifference) -> str:
+    found = difference.estimate
+    return text.difference(found.value, found.low, found.high)
+
+
+def _cost_words(arm: ArmView, baseline: ArmView) -> str:
+    parts = []
+    if arm.cost.train_seconds:
+        parts.append(f"{text.duration(arm.cost.train_seconds)} of training once")
+    if arm.cost.seconds_per_1k_requests is not None:
+        prompt = baseline.cost.seconds_per_1k_requests
+        beside = f" (prompt: {text.duration(prompt)})" if prompt is not None else ""
+        parts.append(f"{text.duration(arm.cost.seconds_per_1k_requests)} per 1,000 requests{beside}")
+    return " and ".join(parts)
+
+
+def _format_words(arm: ArmView) -> str:
+    found = arm.metrics.get("valid_format")
+    return text.estimate(found.value, found.low, found.high) if found else "not measured"
+
+
+def _settle(needed: int | None, n: int | None, noun: str) -> str:
+    if needed is None or n is None or needed <= n:
+        return ""
+    shown = f"more than {text.count(MOST)}" if needed >= MOST else f"about {text.count(_rounded(needed))}"
+    return f" {shown[0].upper()}{shown[1:]} {noun} would settle it; there are {text.count(n)}."
+
+
+def _rounded(n: int) -> int:
+    """Two significant digits, upwards: the figure is a plan, not a measurement."""
+    step = 10 ** max(0, len(str(n)) - 2)
+    return math.ceil(n / step) * step

@@ -1,0 +1,182 @@
+"""The one formatter of all surfaces: parts of the view to words. The rules themselves are in `ftlab.text`."""
+
+from __future__ import annotations
+
+from ftlab import text
+from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, Gate, PairedDifference
+from ftlab.text import (
+    MINUS,
+    MISSING,
+    amount,
+    compact,
+    count,
+    date,
+    duration,
+    interval,
+    number,
+    one_line,
+    p_value,
+    plain,
+    plural,
+    rate,
+    signed,
+    size,
+)
+
+__all__ = [
+    "GATE_WORDS",
+    "MINUS",
+    "MISSING",
+    "STATUS_WORDS",
+    "amount",
+    "compact",
+    "conclusion_title",
+    "count",
+    "date",
+    "difference",
+    "difference_short",
+    "difference_unit",
+    "duration",
+    "estimate",
+    "flips",
+    "forgetting",
+    "gate",
+    "interval",
+    "label",
+    "metric_name",
+    "number",
+    "one_line",
+    "p_value",
+    "plain",
+    "plural",
+    "rate",
+    "runs_line",
+    "shorten",
+    "short_estimate",
+    "signed",
+    "size",
+    "state",
+    "status",
+    "task_name",
+    "worst_benchmark",
+]
+
+STATUS_WORDS = {
+    "waiting": "waiting",
+    "running": "running",
+    "complete": "complete",
+    "pruned": "pruned",
+    "failed": "failed",
+    "oom": "out of memory",
+    "cancelled": "cancelled",
+    "killed": "killed",
+}
+
+_TITLES = {
+    "use": "Recommended",
+    "keep_prompting": "Keep prompting",
+    "undecided": "Not decided",
+    "blocked": "Blocked",
+    "incomplete": "No conclusion yet",
+}
+GATE_WORDS: dict[Gate, str] = {"yes": "within limit", "no": "beyond limit", "not shown": "not shown"}
+
+
+def estimate(value: Estimate | None, unit: str = text.SHARE) -> str:
+    """A value with its interval: `61.3% (57.2 to 65.2)`."""
+    return text.estimate(value.value, value.low, value.high, unit) if value else MISSING
+
+
+def short_estimate(value: Estimate | None, unit: str = text.SHARE) -> str:
+    """A value alone: `61.3%`."""
+    return text.number(value.value, unit) if value else MISSING
+
+
+def difference(value: PairedDifference | None, unit: str = text.SHARE) -> str:
+    """A paired difference: `+5.6 points (95% CI +3.1 to +8.2)`."""
+    found = value.estimate if value else None
+    return text.difference(found.value, found.low, found.high, unit) if found else MISSING
+
+
+def difference_short(value: PairedDifference | None, unit: str = text.SHARE) -> str:
+    """The same for a column whose head names the unit: `+5.6 (+3.1 to +8.2)`."""
+    found = value.estimate if value else None
+    return text.difference_short(found.value, found.low, found.high, unit) if found else MISSING
+
+
+def flips(value: PairedDifference | None) -> str:
+    """Examples that got better and worse: `+77 / −32`."""
+    return f"+{text.count(value.fixed)} / {MINUS}{text.count(value.broke)}" if value else MISSING
+
+
+def status(value: str) -> str:
+    """A run's status in words."""
+    return STATUS_WORDS.get(value, one_line(value, 40))
+
+
+def state(arm: ArmView) -> str:
+    """Where an arm stands when it has not simply finished: `failed: out of disk`, `running, 1 of 7 stages done`."""
+    reason = one_line(arm.reason, 160) if arm.reason else ""
+    if arm.status == "complete" or reason.startswith(arm.status):
+        return reason
+    return f"{status(arm.status)}: {reason}" if reason else status(arm.status)
+
+
+def runs_line(view: DecisionView) -> str:
+    """How far the sweep is: `7 of 9 complete, 1 failed, 1 running`."""
+    counts = view.progress.by_status
+    others = [f"{n} {status(word)}" for word, n in counts.items() if word != "complete" and n]
+    return ", ".join([f"{counts.get('complete', 0)} of {view.progress.total} complete", *others])
+
+
+def difference_unit(unit: str) -> str:
+    """What a difference is counted in: `points` for shares, else the unit itself."""
+    return "points" if unit == text.SHARE else unit or "units"
+
+
+def shorten(value: str, limit: int) -> str:
+    """Long text, its lines kept, with an ellipsis in place of what was cut."""
+    shown = plain(value).strip()
+    return shown if len(shown) <= limit else f"{shown[: limit - 1].rstrip()}…"
+
+
+def gate(value: Gate | None) -> str:
+    """A gate in words; `not shown` is never worded as safe."""
+    return GATE_WORDS[value] if value else MISSING
+
+
+def worst_benchmark(arm: ArmView) -> BenchmarkChange | None:
+    """The benchmark that an arm lost most on (or gained least)."""
+    return min(arm.benchmarks, key=lambda change: change.difference.estimate.value, default=None)
+
+
+def forgetting(arm: ArmView) -> str:
+    """An arm's benchmarks in a few words: `within limit 2 of 3, not shown 1`."""
+    if not arm.benchmarks:
+        return MISSING
+    total = len(arm.benchmarks)
+    counts = {
+        word: sum(change.within_limit == word for change in arm.benchmarks) for word in ("yes", "no", "not shown")
+    }
+    parts = [f"{gate(word)} {n}" for word, n in counts.items() if n]  # type: ignore[arg-type]
+    return f"{parts[0]} of {total}" if len(parts) == 1 else ", ".join(parts)
+
+
+def task_name(task: str) -> str:
+    """A benchmark as people call it: without the `builtin:` in front."""
+    return one_line(task.removeprefix("builtin:"), 48)
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words: `macro_f1` to `macro F1`."""
+    return one_line(metric.replace("_", " "), 48).replace(" f1", " F1")
+
+
+def label(arm: ArmView, limit: int = 80) -> str:
+    """An arm's label, on one line."""
+    return one_line(arm.label, limit)
+
+
+def conclusion_title(view: DecisionView) -> str:
+    """The kind of conclusion as a headline."""
+    return _TITLES[view.conclusion.kind]

@@ -1,0 +1,95 @@
+"""The decision view as Markdown, for a README, a pull request or a chat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ftlab.decide.view import ArmView, DecisionView
+from ftlab.report import format as fmt
+from ftlab.report.terminal import forgetting_note, method_note
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#!|~$^])")
+_MARKS = {"yes": "within limit", "no": "**beyond limit**", "not shown": "not shown"}
+
+
+def render_markdown(view: DecisionView) -> str:
+    """The whole view but for the examples, as Markdown text that ends with a newline."""
+    parts = [f"# {escape(view.name)}"]
+    if view.question:
+        parts.append(escape(view.question))
+    parts.append(f"**{escape(view.conclusion.sentence)}**")
+    if view.conclusion.caveat:
+        parts.append(escape(view.conclusion.caveat))
+    if view.arms:
+        parts += ["## Methods", _methods(view), escape(method_note(view))]
+    tuned = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
+    if tuned:
+        parts += ["## Forgetting", _forgetting(view, tuned), escape(forgetting_note(view, fmt.GATE_WORDS))]
+    if view.missing or view.warnings:
+        lines = [f"- {escape(part.what)}: {escape(part.why)}" for part in view.missing]
+        lines += [f"- {escape(warning)}" for warning in view.warnings]
+        parts += ["## Missing, and to know", "\n".join(lines)]
+    parts.append(
+        f"Experiment {escape(view.experiment_id)}, {fmt.count(view.examples)} {view.split} rows, "
+        f"{fmt.runs_line(view)}, data up to {escape(fmt.date(view.updated_at))}."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Other people's text as one line of Markdown that means nothing: no markup, no link, no mention, no HTML."""
+    line = fmt.one_line(text, 2000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = _SPECIAL.sub(r"\\\1", line)
+    # Bare addresses become links and @names notify people without any markup around them.
+    line = line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "@\u2060")
+    return re.sub(r"^([-+=]|\d+\.)", r"\\\1", line)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already; the first column left, the others right."""
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _methods(view: DecisionView) -> str:
+    head = [
+        "method",
+        escape(fmt.metric_name(view.metric)),
+        "against the best prompt",
+        "fixed / broke",
+        "training",
+        "1,000 requests",
+        "to store",
+    ]
+    return table(head, [_row(view, arm) for arm in view.arms])
+
+
+def _row(view: DecisionView, arm: ArmView) -> list[str]:
+    against = "best prompt" if arm.is_baseline else fmt.difference_short(arm.difference, view.metric_unit)
+    if view.metric not in arm.metrics:
+        against = escape(fmt.state(arm) or arm.status)
+    name = escape(fmt.label(arm))
+    return [
+        f"**{name}**" if arm.arm_id == view.conclusion.arm_id else name,
+        fmt.estimate(arm.metrics.get(view.metric), view.metric_unit),
+        against,
+        fmt.flips(arm.difference),
+        fmt.duration(arm.cost.train_seconds),
+        fmt.duration(arm.cost.seconds_per_1k_requests),
+        fmt.size(arm.cost.artifact_bytes),
+    ]
+
+
+def _forgetting(view: DecisionView, arms: Sequence[ArmView]) -> str:
+    rows = []
+    for arm in arms:
+        changes = {change.task: change for change in arm.benchmarks}
+        cells = [
+            f"{fmt.difference_short(change.difference)} {_MARKS[change.within_limit]}"
+            if (change := changes.get(task))
+            else fmt.MISSING
+            for task in view.benchmarks
+        ]
+        rows.append([escape(fmt.label(arm)), *cells])
+    return table(["method", *(escape(fmt.task_name(task)) for task in view.benchmarks)], rows)
