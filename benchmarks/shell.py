@@ -16,7 +16,7 @@ from typing import Any
 
 from ftlab.catalog import BENCHMARKS
 from ftlab.data.dataset import Dataset, build_dataset
-from ftlab.data.prompts import shots_for, few_shot_messages
+from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.evaluate.builtin import task_folder
 from ftlab.models.sources import fetch_model
 from ftlab.plan.expand import build_plan

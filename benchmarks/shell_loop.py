@@ -1,7 +1,7 @@
 """The whole quickstart through ftlab against a shell loop of the same: a plain TRL script and `lm_eval` per run.
 
-Both sides start with the model and the data in the cache and with nothing computed. It takes a while: the loop's time is
-what ftlab saves.
+Both sides start with the model and the data in the cache and with nothing computed. It takes a while: the loop's time
+is what ftlab saves.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Stages on disk: each is computed once, by whoever comes first, and is there for every experiment of a results folder.
 
-    stages/<kind>/<key>/            the artifact; complete when its COMPLETE.json, written last, agrees with the files
-    stages/<kind>/<key>.lock        flock of whoever computes it
-    stages/<kind>/<key>.tmp-<x>/    being computed; left over when its process died, and removed by the next
-    stages/<kind>/<key>.torn-<x>/   stood in the artifact's place and did not verify; kept for people to look at
+stages/<kind>/<key>/            the artifact; complete when its COMPLETE.json, written last, agrees with the files
+stages/<kind>/<key>.lock        flock of whoever computes it
+stages/<kind>/<key>.tmp-<x>/    being computed; left over when its process died, and removed by the next
+stages/<kind>/<key>.torn-<x>/   stood in the artifact's place and did not verify; kept for people to look at
 """
 
 from __future__ import annotations

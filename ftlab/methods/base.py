@@ -2,12 +2,12 @@
 
 The runner never asks which method it has. It asks `trained`, and calls these functions in this order:
 
-    training:    model = method.attach(base, config, seed); train; method.save(model, folder); method.detach(base, model)
-    using it:    model = method.restore(base, folder, config);  predict, benchmark;          method.detach(base, model)
+    training:   model = method.attach(base, config, seed); train; method.save(model, folder); method.detach(base, model)
+    using it:   model = method.restore(base, folder, config); predict; benchmark; method.detach(base, model)
 
-`base` is a `ftlab.models.load.LoadedModel` that is kept for the next run, so `detach` must leave it bit for bit as it was
-before `attach` or `restore`. Modules of this package import torch and peft inside functions only: the planner
-loads these classes to read `Config`.
+`base` is a `ftlab.models.load.LoadedModel` that is kept for the next run, so `detach` must leave it bit for bit as it
+was before `attach` or `restore`. Modules of this package import torch and peft inside functions only: the planner loads
+these classes to read `Config`.
 """
 
 from __future__ import annotations

@@ -105,11 +105,6 @@ def remove_older(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_checkpoints(checkpoints: Path) -> None:
-    """Remove the folder and all in it: called once the weights stage that they led to stands complete."""
-    shutil.rmtree(checkpoints, ignore_errors=True)
-
-
 def step_of(folder: Path) -> int:
     """The optimizer step after which a checkpoint was written."""
     found = _FOLDER.fullmatch(folder.name)

@@ -56,7 +56,7 @@ def train_sft(
 
     The loss is the mean negative log-likelihood of the answer tokens of an optimizer step. Equal arguments give equal
     weights on the CPU, bit for bit, also when a killed training is resumed from `checkpoints`; the caller removes that
-    folder by `ftlab.train.checkpoint.remove_checkpoints` once `out` is safe. The base is left as it was.
+    folder once `out` is safe. The base is left as it was.
 
     Returns the summary of the weights stage. `train_seconds` are those of forward, backward and optimizer steps,
     without loading, validation and checkpoints; `peak_memory_bytes` is the most that the process (on a GPU, torch)

@@ -100,6 +100,3 @@ def test_older_ones_go_once_the_newest_is_sealed(tmp_path: Path) -> None:
     newest = make(tmp_path, 10)
     checkpoint.remove_older(newest)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
-    checkpoint.remove_checkpoints(tmp_path)
-    assert not tmp_path.exists()
-    checkpoint.remove_checkpoints(tmp_path)

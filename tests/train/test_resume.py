@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from ftlab.events import EventType
 from ftlab.models.load import LoadedModel
 from ftlab.train import checkpoint, trainer
-from ftlab.train.checkpoint import remove_checkpoints
 
 CHILD = Path(__file__).with_name("child_training.py")
 STEPS = 30
@@ -67,8 +66,6 @@ def test_a_checkpoint_holds_no_pickle_that_is_loaded_unverified(tiny_base: Loade
     (folder,) = (tmp_path / "out.checkpoints").iterdir()
     names = {path.name for path in folder.iterdir()}
     assert names == checkpoint.REQUIRED | {checkpoint.MANIFEST}
-    remove_checkpoints(tmp_path / "out.checkpoints")
-    assert not (tmp_path / "out.checkpoints").exists()
 
 
 def interrupted(base: LoadedModel, out: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
