@@ -157,7 +157,7 @@ class _Estimator:
         if lengths is None:
             return None
         if stage.kind == "predictions":
-            return lengths.predict_tokens / self.speeds.prediction(facts.parameters)
+            return self.speeds.prediction(lengths.predict_rows, lengths.computed_tokens, facts.parameters)
         family = self.arms[run.arm_id].family
         tokens = _trained_tokens(run.method, lengths)
         return TRAINING_FLOPS.get(family, 6.0) * facts.parameters * tokens / self.speeds.training(family)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class ArmLengths:
     predict_rows: int
     predict_tokens: int
     """Tokens read and written for all predicted rows: prompts with their shots, and answers or every label to rank."""
+    computed_tokens: int
+    """The same, with what all prompts begin with (the system message, the shots) once: so prediction computes it."""
     too_long_prompts: int
     """Predicted rows whose prompt and answer exceed the model's context."""
 
@@ -99,6 +102,7 @@ class _Counter:
         self.dataset = dataset
         self.tokens = tokens
         self.chats: dict[str, dict[str, list[int]]] = {}
+        self.heads: dict[str, int] = {}
 
     def arm(self, arm: Arm) -> ArmLengths | None:
         """The counts of one arm, or None without a tokenizer."""
@@ -116,13 +120,15 @@ class _Counter:
         asked = [count + shots for split in run.splits for count in prompts[split]]
         limit = arm.method.get("max_length")
         rows = sum(len(self.dataset.splits.get(split, [])) for split in run.splits)
+        predicted = _scaled(sum(asked) + answer * len(asked), rows, len(asked))
         return ArmLengths(
             train_rows=len(train) if limit else 0,
             train_tokens=_scaled(sum(min(count, limit) for count in whole), len(train), len(whole)) if limit else 0,
             too_long=_scaled(sum(count > limit for count in whole), len(train), len(whole)) if limit else 0,
             longest=max(whole, default=0) if limit else 0,
             predict_rows=rows,
-            predict_tokens=_scaled(sum(asked) + answer * len(asked), rows, len(asked)),
+            predict_tokens=predicted,
+            computed_tokens=predicted - max(0, rows - 1) * (self.heads[_identity(run.messages)] + shots),
             too_long_prompts=sum(count + max(labels, default=0) > self.tokens.context for count in asked),
         )
 
@@ -130,7 +136,7 @@ class _Counter:
         """Tokens of the chat of every counted row. Renders even without a tokenizer: templates are checked that way."""
         from ftlab.data.prompts import render_messages
 
-        key = json.dumps([message.model_dump() for message in messages])
+        key = _identity(messages)
         counts = self.chats.setdefault(key, {})
         if split not in counts:
             rows = _sample(self.dataset.splits.get(split, []))
@@ -138,7 +144,16 @@ class _Counter:
                 rows = rows[:1]
             chats = [render_messages(messages, row.fields, self.dataset.labels) for row in rows]
             counts[split] = self._chat_tokens(chats)
+            self.heads[key] = self._head_tokens(chats)
         return counts[split]
+
+    def _head_tokens(self, chats: list[list[dict[str, Any]]]) -> int:
+        """Tokens of the messages that all chats begin with, their last message apart."""
+        if self.tokens is None or not chats:
+            return 0
+        texts = [[message["content"] for message in chat[:-1]] for chat in chats]
+        same = takewhile(lambda turns: len(set(turns)) == 1, zip(*texts, strict=True))
+        return sum(count + TEMPLATE_TOKENS for count in self.tokens.count([turns[0] for turns in same]))
 
     def _chat_tokens(self, chats: list[list[dict[str, Any]]]) -> list[int]:
         if self.tokens is None:
@@ -149,6 +164,10 @@ class _Counter:
     def _answers(self, train: Sequence[Example]) -> list[int]:
         assert self.tokens is not None
         return [count + 1 for count in self.tokens.count([row.target for row in _sample(train)])]
+
+
+def _identity(messages: Sequence[Message]) -> str:
+    return json.dumps([message.model_dump() for message in messages])
 
 
 def _sample(rows: Sequence[Example]) -> Sequence[Example]:

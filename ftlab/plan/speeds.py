@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CORE_FLOPS = 50e9
-"""Floating point operations that one CPU core sustains per second in a small transformer in float32.
+CORE_FLOPS = 75e9
+"""Operations per second and CPU core. More than a core does: N counts embeddings, which cost next to nothing.
 
-Measured with SmolLM2-135M on 2 cores with AVX2: a sweep of the quickstart took what this figure says within a third.
+From the quickstart with SmolLM2-135M on 2 cores with AVX2.
 """
-BENCHMARK_TOKENS = 160
+BENCHMARK_TOKENS = 100
 """Tokens of one multiple-choice item: its question once, and every choice."""
 TRAINING_FLOPS = {"full": 6.0, "adapter": 4.0}
 """Operations per token and parameter in training, by family."""
@@ -34,7 +34,7 @@ class PastStage:
 
 
 class Speeds:
-    """How fast this machine works: floating point operations, tokens and benchmark items per second."""
+    """How fast this machine works: floating point operations, rows and benchmark items per second."""
 
     def __init__(self, past: Iterable[PastStage], cores: int) -> None:
         self.cores = cores
@@ -60,7 +60,7 @@ class Speeds:
             )
             self._memory[family, int(parameters)].append(number("peak_memory_bytes"))
         elif kind == "predictions":
-            self._prediction.append((number("prompt_tokens") + number("output_tokens"), number("seconds")))
+            self._prediction.append((number("examples"), number("seconds")))
         elif kind == "benchmark":
             self._items[str(summary.get("task"))].append((number("samples"), number("seconds")))
 
@@ -70,11 +70,14 @@ class Speeds:
         self._note("training", len(self._training[family]) if measured else 0)
         return measured or self.rule
 
-    def prediction(self, parameters: int) -> float:
-        """Tokens per second in prediction."""
+    def prediction(self, rows: int, tokens: int, parameters: int) -> float:
+        """Seconds to predict `rows`, in which `tokens` are computed.
+
+        What was measured counts by the row: what prompts share is computed once, so their length says little.
+        """
         measured = _rate(self._prediction)
         self._note("prediction", len(self._prediction) if measured else 0)
-        return measured or self.rule / (2 * parameters)
+        return rows / measured if measured else 2 * parameters * tokens / self.rule
 
     def benchmark(self, task: str, parameters: int) -> float:
         """Benchmark items per second."""

@@ -12,7 +12,7 @@ from ftlab.plan.estimate import START_SECONDS, estimate_plan
 from ftlab.plan.lengths import ArmLengths, count_lengths
 from ftlab.plan.model_facts import model_facts
 from ftlab.plan.run import ModelRef, Plan, StageKey
-from ftlab.plan.speeds import CORE_FLOPS, PastStage
+from ftlab.plan.speeds import BENCHMARK_TOKENS, CORE_FLOPS, PastStage
 
 Planner = Callable[..., Plan]
 LOCAL = ("builtin:smollm2-135m-instruct", "./model")
@@ -76,6 +76,7 @@ def test_lengths_are_counted_with_the_models_tokenizer(counted: tuple[Plan, dict
     prompt, answer = 3 + 6 + 6, 1 + 1
     assert by_label["zero_shot"].predict_tokens == 20 * (prompt + answer)
     assert by_label["few_shot shots=2"].predict_tokens == 20 * (prompt + answer + 2 * (prompt + answer))
+    assert by_label["few_shot shots=2"].computed_tokens == 20 * (prompt + answer) + 2 * (prompt + answer)
     assert by_label["zero_shot"].train_tokens == 0
     assert by_label["lora r=8"].train_tokens == 30 * (prompt + answer)
     assert by_label["lora r=8"].longest == prompt + answer
@@ -97,7 +98,7 @@ def test_time_is_operations_over_speed(counted: tuple[Plan, dict[str, ArmLengths
     parameters = 100 * 16 + 16 * 16 + 32 * 16 + 16
     train = 2 * 6 * parameters * 30 * 17 / (2 * CORE_FLOPS)
     predict = 2 * 2 * parameters * 20 * 17 / (2 * CORE_FLOPS)
-    benchmark = 2 * 2 * parameters * 10 * 160 / (2 * CORE_FLOPS)
+    benchmark = 2 * 2 * parameters * 10 * BENCHMARK_TOKENS / (2 * CORE_FLOPS)
     assert by_name["full"].seconds == pytest.approx(train + predict + benchmark + 2 * 0.5)
     assert estimate.seconds == pytest.approx(sum(method.seconds or 0 for method in estimate.methods) + START_SECONDS)
     assert estimate.runs == 12
@@ -118,7 +119,7 @@ def test_measured_speeds_replace_the_rule(counted: tuple[Plan, dict[str, ArmLeng
     past = [
         PastStage("weights", 60.0, 1, weights),
         PastStage("weights", 20.0, 1, {**weights, "trainable_parameters": 10, "train_seconds": 5.1}),
-        PastStage("predictions", 9.0, 1, {"prompt_tokens": 300, "output_tokens": 40, "seconds": 3.4}),
+        PastStage("predictions", 9.0, 1, {"examples": 20, "seconds": 3.4}),
         PastStage("benchmark", 9.0, 1, {"task": "builtin:piqa", "samples": 5, "seconds": 2.0}),
     ]
     estimate = estimate_plan(plan, nothing, lengths, past)
@@ -133,7 +134,7 @@ def test_measured_speeds_replace_the_rule(counted: tuple[Plan, dict[str, ArmLeng
 def test_useless_measurements_do_not_count(counted: tuple[Plan, dict[str, ArmLengths]]) -> None:
     plan, lengths = counted
     useless = [PastStage(kind, 0.0, 0, {}) for kind in ("weights", "predictions", "benchmark")]
-    odd = [PastStage("predictions", 1.0, 0, {"prompt_tokens": "many", "output_tokens": None, "seconds": True})]
+    odd = [PastStage("predictions", 1.0, 0, {"examples": "many", "seconds": True})]
     assert estimate_plan(plan, nothing, lengths, useless + odd, cores=2) == estimate_plan(
         plan, nothing, lengths, cores=2
     )
