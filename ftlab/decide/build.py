@@ -25,6 +25,7 @@ from ftlab.decide.view import (
     DecisionView,
     Estimate,
     Gate,
+    Majority,
     PairedDifference,
     Progress,
 )
@@ -67,7 +68,7 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
     views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms]
     views = arranged(views, facts, split, baseline)
     progress = _progress(facts)
-    examples = _examples(cursor, facts, split)
+    examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
     return DecisionView(
         experiment_id=experiment_id,
@@ -86,7 +87,13 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
         snapshot=snapshot,
         updated_at=_updated_at(cursor, facts),
         conclusion=conclude(
-            views, rule, _not_inferior(cursor, facts, split, rule.min_gain), progress, examples, _seeds(facts)
+            views,
+            rule,
+            _not_inferior(cursor, facts, split, rule.min_gain),
+            progress,
+            examples,
+            _seeds(facts),
+            majority if facts.metric == "accuracy" else None,
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
@@ -94,6 +101,7 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
         examples=examples,
+        majority=majority,
         provenance=read_provenance(cursor, facts),
     )
 
@@ -306,12 +314,17 @@ def _seeds(facts: Facts) -> int:
     return max((len(arm.runs) for arm in facts.arms), default=0)
 
 
-def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> int:
+def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tuple[int, Majority | None]:
+    """How many rows the split has, and its most frequent answer (the first by name of equals)."""
     key = next(
         (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages), ""
     )
-    row = cursor.execute("SELECT count(*) FROM examples WHERE dataset_key = ? AND split = ?", [key, split]).fetchone()
-    return int(row[0]) if row else 0
+    rows = cursor.execute(
+        "SELECT target, count(*) FROM examples WHERE dataset_key = ? AND split = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+        [key, split],
+    ).fetchall()
+    total = sum(count for _, count in rows)
+    return total, Majority(label=rows[0][0], share=rows[0][1] / total) if rows else None
 
 
 def _not_inferior(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftlab import text
 from ftlab.decide.gates import MOST, Rule, difference_of, examples_needed, gate_of, value_of
-from ftlab.decide.view import ArmView, BenchmarkChange, PairedDifference, Progress
+from ftlab.decide.view import ArmView, BenchmarkChange, Majority, PairedDifference, Progress
 
 
 def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
@@ -137,6 +137,7 @@ def caveat(
     progress: Progress,
     examples: int,
     seeds: int,
+    majority: Majority | None,
 ) -> str:
     parts = []
     finished = sum(
@@ -157,6 +158,8 @@ def caveat(
         )
         if seeds == 1:
             parts.append("One seed: how much another would change is not measured.")
+    if majority is not None and candidates:
+        parts.append(_majority_words(majority, candidates))
     if not rule.benchmarks:
         parts.append("Forgetting was not measured: the spec names no benchmark.")
     if baseline is not None and baseline.format_gate in ("no", "not shown"):
@@ -167,6 +170,19 @@ def caveat(
     if ended := sum(arm.status in ("failed", "oom", "killed", "cancelled") for arm in arms):
         parts.append(f"{text.plural(ended, 'arm')} did not finish.")
     return " ".join(parts)
+
+
+def _majority_words(majority: Majority, candidates: Sequence[ArmView]) -> str:
+    """The accuracy that takes no skill, and who is not shown to exceed it by the interval of its own accuracy."""
+    bar = (
+        f"Always answering {text.one_line(majority.label)} would be right in {text.number(majority.share)} of the rows"
+    )
+    lows = {arm.arm_id: arm.metrics["accuracy"].low for arm in candidates}
+    unshown = [arm for arm in candidates if (low := lows[arm.arm_id]) is None or low <= majority.share]
+    if not unshown:
+        return f"{bar}."
+    names = ", ".join(name(arm) for arm in unshown[:3]) + (" and others" if len(unshown) > 3 else "")
+    return f"{bar}; not shown to do better: {names}."
 
 
 def name(arm: ArmView) -> str:

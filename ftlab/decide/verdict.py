@@ -13,7 +13,7 @@ from typing import Literal
 
 from ftlab.decide import sentences as say
 from ftlab.decide.gates import Gain, Rule, difference_of, gain, gate_of, value_of
-from ftlab.decide.view import ArmView, Conclusion, Gate, Progress
+from ftlab.decide.view import ArmView, Conclusion, Gate, Majority, Progress
 
 NotInferior = Callable[[ArmView, ArmView], bool]
 """Whether the first arm is shown to be no worse than the second by more than half the minimum gain."""
@@ -24,12 +24,21 @@ COST_TOLERANCE = 1.1
 
 
 def conclude(
-    arms: Sequence[ArmView], rule: Rule, not_inferior: NotInferior, progress: Progress, examples: int, seeds: int
+    arms: Sequence[ArmView],
+    rule: Rule,
+    not_inferior: NotInferior,
+    progress: Progress,
+    examples: int,
+    seeds: int,
+    majority: Majority | None = None,
 ) -> Conclusion:
-    """The conclusion from a complete table. `arms` as in the view; `examples` in the split; `seeds` of each arm."""
+    """The conclusion from a complete table. `arms` as in the view; `examples` in the split; `seeds` of each arm.
+
+    `majority` is given where the decision metric is `accuracy`.
+    """
     baseline = next((arm for arm in arms if arm.is_baseline), None)
     candidates = [arm for arm in arms if arm.family != "prompt" and arm.difference is not None]
-    caveat = say.caveat(arms, candidates, baseline, rule, progress, examples, seeds)
+    caveat = say.caveat(arms, candidates, baseline, rule, progress, examples, seeds, majority)
     kind, sentence, arm = _decide(arms, baseline, candidates, rule, not_inferior, progress)
     return Conclusion(kind=kind, sentence=sentence, caveat=caveat, arm_id=arm.arm_id if arm else None)
 

@@ -126,6 +126,15 @@ class Regression(ViewPart):
     arm_output: str
 
 
+class Majority(ViewPart):
+    """What a method would score that gives every row the same answer: the bar below which nothing was learned."""
+
+    label: str
+    """The most frequent right answer of the split."""
+    share: float
+    """Its share of the rows, 0 to 1: the accuracy of always saying it."""
+
+
 class Conclusion(ViewPart):
     """One sentence to act on, filled by rules."""
 
@@ -189,5 +198,7 @@ class DecisionView(ViewPart):
     progress: Progress
     examples: int
     """Rows in the split."""
+    majority: Majority | None = None
+    """None without rows."""
     provenance: dict[str, Any]
     """Versions, device, commit, and content hashes of data and model."""

@@ -115,7 +115,7 @@ class _Process:
 
     def __init__(self, command: list[str], env: dict[str, str]) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by kill
-        self._oom_kills = _oom_kills()
+        self._oom_kills: int | None = None
         self._popen = subprocess.Popen(
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True
         )
@@ -134,6 +134,7 @@ class _Process:
         """Hand an attempt over. A process that is dead already says so at the next `read`."""
         self.handle = handle
         self.base = handle.base
+        self._oom_kills = _oom_kills()
         self._send({"attempt": str(handle.attempt.absolute())})
 
     def cancel(self) -> None:
@@ -196,7 +197,7 @@ def describe_death(code: int, *, oom_killed: bool) -> tuple[Status, str]:
     if -code in CRASH_SIGNALS:
         return Status.FAILED, f"the worker process crashed with {name}; its log.txt may say where"
     if -code == signal.SIGKILL and oom_killed:
-        return Status.KILLED, f"the worker process was killed by {name}, most likely because memory ran out"
+        return Status.OOM, f"the worker process was killed by {name} when the machine's memory ran out"
     hint = " (possibly out of memory)" if -code == signal.SIGKILL else ""
     return Status.KILLED, f"the worker process was killed by {name}{hint}"
 

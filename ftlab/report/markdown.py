@@ -43,7 +43,8 @@ def escape(text: str) -> str:
     line = _SPECIAL.sub(r"\\\1", line)
     # Bare addresses become links and @names notify people without any markup around them.
     line = line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "@\u2060")
-    return re.sub(r"^([-+=]|\d+\.)", r"\\\1", line)
+    # A backslash works before punctuation only, so that of a numbered list goes before its point.
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", re.sub(r"^([-+=])", r"\\\1", line))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

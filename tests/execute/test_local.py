@@ -68,7 +68,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "oom_killed", "status", "words"),
     [
-        (-signal.SIGKILL, True, Status.KILLED, "most likely because memory ran out"),
+        (-signal.SIGKILL, True, Status.OOM, "memory ran out"),
         (-signal.SIGKILL, False, Status.KILLED, "possibly out of memory"),
         (-signal.SIGTERM, False, Status.KILLED, "SIGTERM"),
         (-signal.SIGSEGV, False, Status.FAILED, "crashed with SIGSEGV"),
