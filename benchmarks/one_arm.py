@@ -1,7 +1,7 @@
 """One LoRA run, training, prediction and benchmark: ftlab against a plain TRL script and `lm_eval`.
 
-ftlab's side includes all of its orchestration: planning, journal, ledger, snapshots, report. Its benchmark of the base
-is left out of neither: the plain side has none, ftlab's has none for a single trained arm unless the base is asked for.
+ftlab's side includes all of its orchestration: planning, journal, ledger, snapshots, report. Neither side benchmarks
+the base here, since the spec has no prompting arm.
 """
 
 from __future__ import annotations

@@ -18,8 +18,10 @@ from ftlab.catalog import BENCHMARKS
 from ftlab.data.dataset import Dataset, build_dataset
 from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.evaluate.builtin import task_folder
+from ftlab.evaluate.predict import MARGIN
 from ftlab.models.sources import fetch_model
 from ftlab.plan.expand import build_plan
+from ftlab.plan.lengths import open_tokens
 from ftlab.plan.run import Plan, RunConfig
 from ftlab.spec.load import load_spec
 
@@ -79,8 +81,15 @@ def _description(run: RunConfig, dataset: Dataset, model: Path, out: Path) -> di
         "method": run.method,
         "decode": run.decode,
         "seed": run.seed,
-        "max_new_tokens": run.task.max_new_tokens or 16,
+        "max_new_tokens": run.task.max_new_tokens or _longest(model, run, dataset) + MARGIN,
     }
+
+
+def _longest(model: Path, run: RunConfig, dataset: Dataset) -> int:
+    """Tokens of the longest label: ftlab lets an answer be that long and a margin."""
+    tokens = open_tokens(run.model.model_copy(update={"folder": str(model)}))
+    assert tokens is not None, f"{model} has no tokenizer.json"
+    return max(tokens.count(dataset.labels))
 
 
 def _lm_eval(run: RunConfig, model: Path, folder: Path) -> None:

@@ -111,6 +111,13 @@ def test_a_real_sweep_killed_three_times_finishes_every_run_once(tmp_path: Path)
     assert len(ends) == 3
     assert all(statuses.count("complete") == 1 and statuses[-1] == "complete" for statuses in ends), ends
     assert sum(statuses.count("killed") for statuses in ends) >= 3
+    computed = [
+        (event["kind"], event["key"])
+        for path in results.glob("*/runs/*/a*/events.jsonl")
+        for event in events(path.parent)
+        if event["type"] == "stage" and not event["cached"]
+    ]
+    assert len(computed) == len(set(computed)), "a finished stage was computed again"
     with Ledger(results, update_comparisons) as ledger:
         live = dump_tables(ledger.connection)
     rebuild(results, update_comparisons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def load_rows(ref: DataRef, report: Reporter = ignore) -> Rows:
     FetchError when they cannot be fetched.
     """
     source = ref.spec.source
-    if source is None or _is_file(source):
+    if source is None or _is_file(source, Path(ref.root)):
         return _load_files(ref)
     if source.startswith(BUILTIN):
         _unchanged(ref, _content(ref.spec, Path(ref.root)), source)
@@ -62,7 +63,7 @@ def load_rows(ref: DataRef, report: Reporter = ignore) -> Rows:
 def _content(spec: DataSpec, root: Path) -> str:
     """What the rows are, apart from how they are split: a hash, or for a hub the commit followed by the subset."""
     source = spec.source
-    if source is None or _is_file(source) or source.startswith(BUILTIN):
+    if source is None or _is_file(source, root) or source.startswith(BUILTIN):
         if spec.subset is not None:
             raise DataError(
                 f"data.subset: only a data set of a hub has subsets, found '{spec.subset}'; remove the line"
@@ -88,7 +89,7 @@ def _files(spec: DataSpec, root: Path) -> dict[str | None, Path]:
     if spec.files is not None:
         named = spec.files.model_dump()
         return {split: _place(root, name) for split, name in named.items() if name is not None}
-    if spec.source is not None and _is_file(spec.source):
+    if spec.source is not None and _is_file(spec.source, root):
         return {None: _place(root, spec.source)}
     return {}
 
@@ -118,12 +119,13 @@ def _builtin(source: str) -> BuiltinData:
     return DATASETS.load(source.removeprefix(BUILTIN))
 
 
-def _is_file(source: str) -> bool:
-    return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~"))
+def _is_file(source: str, root: Path) -> bool:
+    """Whether a source is meant as a file: by its ending, by how it starts, or because it is there."""
+    return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~")) or (root / source).is_file()
 
 
 def _place(root: Path, name: str) -> Path:
-    path = root / Path(name).expanduser()
+    path = Path(os.path.normpath(root / Path(name).expanduser()))
     if path.suffix.lower() not in READERS:
         raise DataError(
             f"{path}: expected an ending of {', '.join(READERS)}, found '{path.suffix}'; rename or convert it"

@@ -172,9 +172,12 @@ def _compiled(template: str, place: str) -> Template:
     try:
         return _restricted(template)
     except TemplateSyntaxError as error:
-        raise DataError(f"{place}: line {error.lineno} of the template: {error.message}; correct it") from error
+        raise DataError(
+            f"{place}: line {error.lineno} of the template: {(error.message or '').rstrip('.')}; correct it"
+        ) from error
     except (TemplateError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{place}: the template cannot be read ({error}); correct it") from error
+        message = str(error).rstrip(".")
+        raise DataError(f"{place}: the template cannot be read ({message}); correct it") from error
 
 
 @lru_cache(maxsize=512)

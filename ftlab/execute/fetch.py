@@ -1,10 +1,11 @@
 """Bring what a sweep needs from outside before its first worker starts: models, and rows of builtin benchmarks.
 
 A missing network or a wrong checksum is then one sentence at the start and no failed run. Converting a model takes
-torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins:
+torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins. Task names of lm-eval's
+registry are looked up there too, so that a mistyped one is not found after hours of training:
 
     python -m ftlab.execute.fetch
-    stdin:   {"models": [ModelRef, ...], "benchmarks": ["piqa", ...]}
+    stdin:   {"models": [ModelRef, ...], "benchmarks": ["builtin:piqa", "arc_easy", ...]}
     stdout:  {"phase": ..., "done": ..., "total": ..., "unit": ...} per progress, or {"error": ..., "class": ...}
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,22 +30,26 @@ BUILTIN = "builtin:"
 def fetch_all(runs: Iterable[RunConfig], on_progress: Callable[[dict[str, Any]], None]) -> None:
     """Fetch and convert what these runs need and this machine lacks.
 
-    `on_progress` is given the fields of each progress event. Raises FetchError, ModelError or StorageError.
+    `on_progress` is given the fields of each progress event. Raises FetchError, ModelError, StorageError, or
+    UnknownNameError for a benchmark that does not exist.
     """
     models, benchmarks = _missing(runs)
     if not models and not benchmarks:
         return
     request = {"models": [model.model_dump(mode="json") for model in models], "benchmarks": benchmarks}
-    with subprocess.Popen(
-        [sys.executable, "-m", "ftlab.execute.fetch"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    # A file takes whatever libraries have to say; a pipe that nobody reads would stop them once it is full.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+        subprocess.Popen(
+            [sys.executable, "-m", "ftlab.execute.fetch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        ) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
         try:
             process.stdin.write(json.dumps(request))
             process.stdin.close()
@@ -52,21 +58,20 @@ def fetch_all(runs: Iterable[RunConfig], on_progress: Callable[[dict[str, Any]],
         except BaseException:
             process.kill()
             raise
-        complaint = process.stderr.read()
-    if process.returncode != 0:
-        raise FtlabError(f"fetching models ended with exit code {process.returncode}: {complaint.strip()[-500:]}")
+        if process.wait() != 0:
+            complaints.seek(0)
+            words = complaints.read().strip()[-500:]
+            raise FtlabError(f"fetching models ended with exit code {process.returncode}: {words}")
 
 
 def _missing(runs: Iterable[RunConfig]) -> tuple[list[ModelRef], list[str]]:
-    """The models without a folder on this machine, and the builtin benchmarks; each once."""
+    """The models without a folder on this machine, and the benchmarks; each once."""
     models: dict[tuple[str, str], ModelRef] = {}
     benchmarks: dict[str, None] = {}
     for config in runs:
         if config.model.folder is None:
             models[config.model.source, config.model.revision] = config.model
-        for task in config.benchmarks.tasks:
-            if task.startswith(BUILTIN):
-                benchmarks[task.removeprefix(BUILTIN)] = None
+        benchmarks.update(dict.fromkeys(config.benchmarks.tasks))
     return list(models.values()), list(benchmarks)
 
 
@@ -89,6 +94,7 @@ def _report(type: EventType, **fields: Any) -> None:  # noqa: A002  the journal'
 
 def main() -> None:
     """Fetch what stdin asks for."""
+    from ftlab.evaluate.benchmarks import check_task
     from ftlab.models.sources import fetch_model
 
     request = json.load(sys.stdin)
@@ -96,8 +102,10 @@ def main() -> None:
     try:
         for model in request["models"]:
             fetch_model(ModelRef.model_validate(model), _report)
-        for name in request["benchmarks"]:
-            BENCHMARKS.load(name).fetch(_report)
+        for task in request["benchmarks"]:
+            check_task(task)
+            if task.startswith(BUILTIN):
+                BENCHMARKS.load(task.removeprefix(BUILTIN)).fetch(_report)
     except FtlabError as error:
         _say({"error": str(error), "class": type(error).__name__})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.events import Status
-from ftlab.execute.attempts import ABANDONED_REASON, hold_lease, list_attempts, number, read_end, run_folder
+from ftlab.execute.attempts import ABANDONED_REASON, list_attempts, number, read_end, run_folder
 from ftlab.execute.hold import Holder, holder
 from ftlab.execute.progress import Progress, SweepState
 from ftlab.execute.stages import StageStore
@@ -80,7 +81,12 @@ def _run_standing(results: Path, config: RunConfig, progress: Progress) -> RunSt
 
 
 def _is_worked_on(attempt: Path) -> bool:
-    if not (attempt / "lease").exists():
+    """Whether a worker holds the lease. Only looks, so that a folder on a read-only disk can be asked about, too."""
+    try:
+        with (attempt / "lease").open("rb") as lease:
+            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
-    with hold_lease(attempt) as free:
-        return not free
+    except BlockingIOError:
+        return True
+    return False

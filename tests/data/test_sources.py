@@ -167,3 +167,10 @@ def test_reading_data_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_that_is_there_is_never_looked_for_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"x\.xlsx: expected an ending of .*, found '\.xlsx'"):
+        resolve_data(DataSpec(source="data/x.xlsx"), tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from ftlab.decide.gates import Rule, examples_needed, gain, gate_all, gate_within
 from ftlab.decide.verdict import conclude
-from ftlab.decide.view import ArmView, BenchmarkChange, Cost, Estimate, Gate, PairedDifference, Progress
+from ftlab.decide.view import ArmView, BenchmarkChange, Cost, Estimate, Gate, Majority, PairedDifference, Progress
 
 RULE = Rule("accuracy", "share", "validation", 0.02, 0.02, None, ("builtin:piqa",))
 DONE = Progress(total=4, by_status={"complete": 4}, running=[])
@@ -125,6 +125,19 @@ def test_a_clear_gain_is_used_and_said_in_full():
     assert "flattering" in found.caveat
     assert "test rows stay sealed" in found.caveat
     assert "One seed" in found.caveat
+
+
+def test_the_answer_that_takes_no_skill_is_the_bar():
+    def with_accuracy(name: str, low: float | None) -> ArmView:
+        return _arm(name, CLEAR).model_copy(update={"metrics": {"accuracy": Estimate(value=0.4, low=low, high=0.5)}})
+
+    arms = [PROMPT, with_accuracy("lora", 0.27), with_accuracy("full", 0.25), with_accuracy("odd", None)]
+    majority = Majority(label="Dental", share=0.26)
+    caveat = conclude(arms, RULE, lambda arm, best: True, DONE, 400, 1, majority).caveat
+    assert "Always answering Dental would be right in 26.0% of the rows; not shown to do better: full, odd." in caveat
+    alone = conclude(arms[:2], RULE, lambda arm, best: True, DONE, 400, 1, majority).caveat
+    assert "in 26.0% of the rows." in alone
+    assert "Always answering" not in conclude(arms, RULE, lambda arm, best: True, DONE, 400, 1).caveat
 
 
 def test_seeds_and_finished_runs_are_not_warned_about():
