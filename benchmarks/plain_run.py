@@ -45,7 +45,7 @@ def train(run: dict[str, Any], tokenizer: Any) -> Any:
         gradient_accumulation_steps=method["gradient_accumulation_steps"],
         learning_rate=method["learning_rate"],
         lr_scheduler_type=method["lr_scheduler_type"],
-        warmup_ratio=method["warmup_ratio"],
+        warmup_steps=method["warmup_ratio"],  # below 1: a share of all steps
         weight_decay=method["weight_decay"],
         max_grad_norm=method["max_grad_norm"],
         max_length=method["max_length"],
