@@ -62,10 +62,17 @@ def ls(
         console().print(tables.runs(runs))
 
 
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="validation or test; test once it was opened, when left out.", show_default=False),
+]
+
+
 def show(
     identifier: Annotated[
         str, typer.Argument(metavar="ID", help="An experiment, arm or run: its id or the beginning of it, or `latest`.")
     ] = LATEST,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -75,9 +82,9 @@ def show(
     with open_results(results) as opened:
         found = find_target(opened, identifier)
         if found.kind == "experiment":
-            _print_view(opened.view(found.id), as_json)
+            _print_view(opened.view(found.id, split), as_json)
         elif found.kind == "arm":
-            view = opened.view(found.experiment_id)
+            view = opened.view(found.experiment_id, split)
             arm = find_arm(view, found.id)
             if as_json:
                 print_json(
@@ -102,6 +109,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +121,7 @@ def compare(
 
     with open_results(results) as opened:
         experiment_id, arms = _experiment_and_arms(opened, words or [])
-        view = opened.view(experiment_id)
+        view = opened.view(experiment_id, split)
         if not arms:
             _print_view(view, as_json)
             return
@@ -148,6 +156,7 @@ def examples(
     experiment: Annotated[str, typer.Option("--experiment", "-e", help="The experiment of the arms.")] = LATEST,
     mode: Annotated[Mode, typer.Option("--mode", "-m", help="Which examples to show.")] = Mode.REGRESSED,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Show at most so many.")] = 10,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -156,7 +165,7 @@ def examples(
     from ftlab.store import side_by_side
 
     with open_results(results) as opened:
-        view = opened.view(find_experiment(opened.cursor, experiment))
+        view = opened.view(find_experiment(opened.cursor, experiment), split)
         after, before = find_arm(view, arm), _baseline(view, baseline)
         sides = [before, after] if before.arm_id != after.arm_id else [after]
         question = _question(opened, view, sides, mode)
@@ -184,6 +193,7 @@ def report(
         Path | None,
         typer.Option("-o", "--output", help="FILE.html, FILE.md or FILE.json; a file that exists is replaced."),
     ] = None,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -195,7 +205,7 @@ def report(
     if output is not None and output.suffix.lower() not in REPORT_FORMATS:
         raise UsageError(f"expected a file that ends with {', '.join(REPORT_FORMATS)} after -o, found '{output}'")
     with open_results(results) as opened:
-        view = opened.view(find_experiment(opened.cursor, experiment))
+        view = opened.view(find_experiment(opened.cursor, experiment), split)
     path = output if output is not None else Path(f"{view.experiment_id}.html")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"the folder {path.absolute().parent} does not exist; make it first")

@@ -26,10 +26,13 @@ from ftlab.decide.view import (
     Estimate,
     Gate,
     Majority,
+    OpeningView,
     PairedDifference,
     Progress,
 )
+from ftlab.errors import UsageError
 from ftlab.events import Status
+from ftlab.plan.opening import TEST, Opening
 from ftlab.text import SHARE
 
 _ORDER = (
@@ -48,24 +51,32 @@ Stored = Mapping[tuple[str, str, str], tuple[PairedDifference, str]]
 """Comparisons by (kind, metric or task, arm), each with the metric."""
 
 
-def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: int | None = None) -> DecisionView:
+def build_view(
+    cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: int | None = None, split: str | None = None
+) -> DecisionView:
     """All that there is to say about an experiment now, complete or half done.
 
     Args:
         cursor: over the ledger's tables; a snapshot's or the ledger's own.
         experiment_id: in full.
         snapshot: the number of the snapshot behind the cursor, where it is one.
+        split: the rows to judge by. When left out, test once it was opened and measured, else validation.
 
     Raises:
-        UsageError: the ledger does not have this experiment.
+        UsageError: the ledger does not have this experiment, or it has no such split.
     """
     facts = read_facts(cursor, experiment_id)
-    split = facts.splits[0] if facts.splits else "validation"
+    splits = list(dict.fromkeys(["validation", facts.decision_split]))
+    if split is not None and split not in splits:
+        raise UsageError(_no_split(facts, split))
+    split = split or facts.decision_split
     baseline = facts.baseline(split)
     rule = _rule(facts, split)
     summaries = read_summaries(cursor, facts.arms)
     stored = _comparisons(cursor, facts, split, baseline)
-    views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms]
+    views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
+    if split == TEST:
+        views = _with_selection(cursor, facts, views)
     views = arranged(views, facts, split, baseline)
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
@@ -76,6 +87,7 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
         question=facts.question,
         model=[model["source"] for model in facts.models],
         split=split,
+        splits=splits,
         metric=facts.metric,
         metric_unit=rule.unit,
         metric_direction="lower" if facts.direction(split, facts.metric) == "lower" else "higher",
@@ -94,14 +106,18 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
             examples,
             _seeds(facts),
             majority if facts.metric == "accuracy" else None,
+            len(facts.looks),
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
         warnings=read_warnings(cursor, facts),
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
+        arms_tried=len(facts.arms),
         examples=examples,
         majority=majority,
+        openings=[_opening_view(opening) for opening in facts.openings],
+        test_looks=len(facts.looks),
         provenance=read_provenance(cursor, facts),
     )
 
@@ -122,6 +138,25 @@ def pair_of(
         fixed=result.fixed,
         broke=result.broke,
         dropped=dropped,
+    )
+
+
+def _no_split(facts: Facts, split: str) -> str:
+    if split != TEST:
+        return f"unknown split '{split}' (known: validation, {TEST})"
+    if not facts.openings:
+        return f"the test rows of {facts.name} are sealed; `ftlab decide {facts.experiment_id}` opens them"
+    return f"the test rows of {facts.name} are not all answered; `ftlab decide {facts.experiment_id}` goes on"
+
+
+def _opening_view(opening: Opening) -> OpeningView:
+    return OpeningView(
+        number=opening.number,
+        at=datetime.fromtimestamp(opening.ts, UTC).isoformat(timespec="seconds"),
+        who=opening.who,
+        why=opening.why,
+        arms=[arm.label for arm in opening.arms],
+        looks=opening.looks,
     )
 
 
@@ -200,6 +235,23 @@ def _arm_view(
         forgetting_gate=_forgetting_gate(facts, benchmarks),
         format_gate=_format_gate(rule, metrics),
     )
+
+
+def _with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[ArmView]) -> list[ArmView]:
+    """The arms of a view of test with what chose them: their role, and their figures on validation."""
+    by_id = {arm.arm_id: arm for arm in facts.arms}
+    roles = facts.opened()
+    chosen_on = _comparisons(cursor, facts, "validation", facts.baseline("validation"))
+    return [
+        view.model_copy(
+            update={
+                "role": roles.get(view.arm_id),
+                "validation": _estimate(by_id[view.arm_id], "validation", facts.metric),
+                "validation_difference": chosen_on.get(("method", facts.metric, view.arm_id), (None, ""))[0],
+            }
+        )
+        for view in views
+    ]
 
 
 def _estimate(arm: ArmFacts, split: str, metric: str) -> Estimate | None:

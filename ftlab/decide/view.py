@@ -111,8 +111,28 @@ class ArmView(ViewPart):
     """The base model, as the spec names it."""
     forgetting_gate: Gate | None = None
     """All benchmarks together: `no` when one is beyond the limit, `yes` when all are within; None without any."""
+    role: Literal["baseline", "base", "finalist"] | None = None
+    """What the arm is on the test rows; None in a view of validation."""
+    validation: Estimate | None = None
+    """In a view of test: the decision metric on the rows that chose the arm."""
+    validation_difference: PairedDifference | None = None
+    """In a view of test: the difference to the same baseline on the rows that chose the arm."""
     format_gate: Gate | None = None
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
+
+
+class OpeningView(ViewPart):
+    """One opening of the sealed test rows."""
+
+    number: int
+    at: str
+    """ISO 8601 UTC."""
+    who: str
+    why: str
+    arms: list[str]
+    """Labels of the arms that were measured."""
+    looks: int
+    """How many answers to the test rows were new then; 0 when nothing was seen that had not been seen before."""
 
 
 class Regression(ViewPart):
@@ -173,6 +193,8 @@ class DecisionView(ViewPart):
     model: list[str]
     split: str
     """The split that everything here was measured on."""
+    splits: list[str] = []
+    """The splits that a view can be had of: `test` once it was opened and measured."""
     metric: str
     """The decision metric."""
     metric_unit: str
@@ -196,9 +218,15 @@ class DecisionView(ViewPart):
     warnings: list[str]
     missing: list[MissingPart]
     progress: Progress
+    arms_tried: int = 0
+    """How many arms the experiment has, those included that this view does not show."""
     examples: int
     """Rows in the split."""
     majority: Majority | None = None
     """None without rows."""
+    openings: list[OpeningView] = []
+    """Every opening of the test rows by this experiment, oldest first."""
+    test_looks: int = 0
+    """How often something new was seen of these test rows, by this experiment and others in the folder."""
     provenance: dict[str, Any]
     """Versions, device, commit, and content hashes of data and model."""

@@ -133,7 +133,7 @@ class _Expander:
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
-        metrics = {name: str(METRICS.load(name).version) for name in self.spec.task.metrics}
+        metrics = _metric_versions(self.spec.task.metrics)
         benchmarks = _benchmark_versions(self.spec.benchmarks.tasks)
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
@@ -162,22 +162,45 @@ class _Expander:
 
 def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
     """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
-    messages = [message.model_dump(mode="json") for message in run.messages]
     stages = [StageKey(kind="dataset", key=dataset)]
     weights = identity.base_key(run.model)
     if METHODS.load(run.method["type"]).Config.trained:
-        weights = identity.weights_key(run.model, dataset, run.method, messages, run.seed)
+        weights = identity.weights_key(run.model, dataset, run.method, _messages(run), run.seed)
         stages.append(StageKey(kind="weights", key=weights))
     for split in run.splits:
-        predictions = identity.predictions_key(
-            weights, dataset, split, messages, run.method["shots"], run.decode, run.task.max_new_tokens, run.seed
-        )
-        stages.append(StageKey(kind="predictions", name=split, key=predictions))
-        stages.append(StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)))
+        stages += _answers(run, split, weights, dataset, metrics)
     for task, version in benchmarks.items():
         key = identity.benchmark_key(weights, task, version, run.benchmarks)
         stages.append(StageKey(kind="benchmark", name=task, key=key))
     return stages
+
+
+def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, str]) -> list[StageKey]:
+    """The stages that answer the rows of one split and score the answers."""
+    predictions = identity.predictions_key(
+        weights, dataset, split, _messages(run), run.method["shots"], run.decode, run.task.max_new_tokens, run.seed
+    )
+    return [
+        StageKey(kind="predictions", name=split, key=predictions),
+        StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)),
+    ]
+
+
+def with_split(run: RunConfig, split: str) -> RunConfig:
+    """The same run answering one more split besides: a run of a sweep that is allowed to see the test rows."""
+    dataset = run.key("dataset")
+    assert dataset is not None, "every run has a data set"
+    weights = run.key("weights") or identity.base_key(run.model)
+    answers = _answers(run, split, weights, dataset, _metric_versions(run.task.metrics))
+    return run.model_copy(update={"splits": (*run.splits, split), "stages": (*run.stages, *answers)})
+
+
+def _messages(run: RunConfig) -> list[dict[str, Any]]:
+    return [message.model_dump(mode="json") for message in run.messages]
+
+
+def _metric_versions(names: Sequence[str]) -> dict[str, str]:
+    return {name: str(METRICS.load(name).version) for name in names}
 
 
 def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:

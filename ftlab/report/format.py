@@ -129,6 +129,13 @@ def runs_line(view: DecisionView) -> str:
     return ", ".join([f"{counts.get('complete', 0)} of {view.progress.total} complete", *others])
 
 
+def openings(view: DecisionView) -> str:
+    """What happened to the test rows: `sealed`, `opened once`, `opened 3 times`."""
+    if not view.openings:
+        return "sealed"
+    return "opened once" if view.test_looks <= 1 else f"opened {view.test_looks} times"
+
+
 def difference_unit(unit: str) -> str:
     """What a difference is counted in: `points` for shares, else the unit itself."""
     return "points" if unit == text.SHARE else unit or "units"

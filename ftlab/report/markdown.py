@@ -31,8 +31,8 @@ def render_markdown(view: DecisionView) -> str:
         lines += [f"- {escape(warning)}" for warning in view.warnings]
         parts += ["## Missing, and to know", "\n".join(lines)]
     parts.append(
-        f"Experiment {escape(view.experiment_id)}, {fmt.count(view.examples)} {view.split} rows, "
-        f"{fmt.runs_line(view)}, data up to {escape(fmt.date(view.updated_at))}."
+        f"Experiment {escape(view.experiment_id)}, {fmt.count(view.examples)} {view.split} rows, test rows "
+        f"{fmt.openings(view)}, {fmt.runs_line(view)}, data up to {escape(fmt.date(view.updated_at))}."
     )
     return "\n\n".join(parts) + "\n"
 

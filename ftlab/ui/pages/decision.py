@@ -52,8 +52,9 @@ def _verdict(here: Here) -> None:
     seeds = sorted({seed for arm in view.arms for seed in arm.seeds})
     parts.chips(
         [
-            ("arms tried", str(len(view.arms))),
+            ("arms tried", str(view.arms_tried)),
             ("examples", f"{fmt.count(view.examples)} of {view.split}"),
+            ("test rows", fmt.openings(view)),
             ("seeds" if len(seeds) > 1 else "seed", ", ".join(map(str, seeds)) or parts.MISSING),
             ("updated", fmt.date(view.updated_at)),
             ("snapshot", parts.MISSING if view.snapshot is None else f"#{view.snapshot}"),
