@@ -12,6 +12,7 @@ from ftlab import text
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import Summaries, cost_of, read_summaries
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
+from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, gate_all, gate_within
 from ftlab.decide.order import arranged
@@ -81,6 +82,7 @@ def build_view(
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
+    budgets = tuning_budgets(facts, summaries)
     return DecisionView(
         experiment_id=experiment_id,
         name=facts.name,
@@ -110,12 +112,13 @@ def build_view(
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
-        warnings=read_warnings(cursor, facts),
+        warnings=[*unfair(facts, budgets), *read_warnings(cursor, facts)],
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
         arms_tried=len(facts.arms),
         examples=examples,
         majority=majority,
+        budgets=budgets,
         openings=[_opening_view(opening) for opening in facts.openings],
         test_looks=len(facts.looks),
         provenance=read_provenance(cursor, facts),

@@ -121,6 +121,21 @@ class ArmView(ViewPart):
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
 
 
+class MethodBudget(ViewPart):
+    """What was tried and spent on tuning one method, all its arms and seeds together."""
+
+    method_name: str
+    family: str
+    arms: int
+    """Arms planned."""
+    measured: int
+    """Arms with a result on validation."""
+    train_tokens: int
+    train_seconds: float
+    search_seconds: float
+    """Training and answering the validation rows, the arms that lost included."""
+
+
 class OpeningView(ViewPart):
     """One opening of the sealed test rows."""
 
@@ -224,6 +239,8 @@ class DecisionView(ViewPart):
     """Rows in the split."""
     majority: Majority | None = None
     """None without rows."""
+    budgets: list[MethodBudget] = []
+    """What each method was given to be tuned, in the spec's order."""
     openings: list[OpeningView] = []
     """Every opening of the test rows by this experiment, oldest first."""
     test_looks: int = 0
