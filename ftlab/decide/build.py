@@ -11,6 +11,7 @@ import duckdb
 from ftlab import text
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import Summaries, cost_of, read_summaries
+from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
@@ -78,7 +79,8 @@ def build_view(
     views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
     if split == TEST:
         views = _with_selection(cursor, facts, views)
-    views = arranged(views, facts, split, baseline)
+    horizon = facts.decision.get("horizon_requests")
+    views = with_economics(arranged(views, facts, split, baseline), facts.prices, horizon)
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
@@ -118,6 +120,8 @@ def build_view(
         arms_tried=len(facts.arms),
         examples=examples,
         majority=majority,
+        prices=facts.prices,
+        horizon_requests=horizon,
         budgets=budgets,
         openings=[_opening_view(opening) for opening in facts.openings],
         test_looks=len(facts.looks),
@@ -172,6 +176,7 @@ def _rule(facts: Facts, split: str) -> Rule:
         max_forgetting=facts.decision["max_forgetting"],
         min_valid_format=facts.decision.get("min_valid_format"),
         benchmarks=facts.benchmarks,
+        currency=facts.prices.currency,
     )
 
 

@@ -14,6 +14,7 @@ import duckdb
 
 from ftlab.errors import UsageError
 from ftlab.plan.opening import TEST, Opening, Role
+from ftlab.spec.schema import PriceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Facts:
     data: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]
     arms: tuple[ArmFacts, ...] = field(default=())
+    prices: PriceSpec = field(default=PriceSpec())
     openings: tuple[Opening, ...] = field(default=())
     """Every opening of the test rows by this experiment, oldest first."""
     looks: tuple[float, ...] = field(default=())
@@ -204,6 +206,7 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         data=runs[0]["data"] if runs else {},
         models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
         arms=_arms(cursor, experiment_id),
+        prices=PriceSpec.model_validate(plan.get("prices") or {}),
         openings=openings,
         looks=looks,
         looks_at_other_splits=elsewhere,

@@ -19,7 +19,7 @@ def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
     )
     gained = text.difference(value_of(arm), None, None, rule.unit)
     parts = [f"{gained} of {_metric(rule)} over the best prompt, {name(baseline)} {_evidence(arm, rule)}"]
-    if cost := _cost_words(arm, baseline):
+    if cost := _cost_words(arm, baseline, rule):
         parts.append(cost)
     if arm.benchmarks:
         total = len(arm.benchmarks)
@@ -225,15 +225,25 @@ def _difference_words(difference: PairedDifference) -> str:
     return text.difference(found.value, found.low, found.high)
 
 
-def _cost_words(arm: ArmView, baseline: ArmView) -> str:
+def _cost_words(arm: ArmView, baseline: ArmView, rule: Rule) -> str:
+    """What it costs once and for 1,000 requests: in money where there is a price, else in time."""
     parts = []
-    if arm.cost.train_seconds:
+    mine, theirs = arm.economics, baseline.economics
+    if mine.training:
+        parts.append(f"{text.money(mine.training, rule.currency)} once")
+    elif arm.cost.train_seconds:
         parts.append(f"{text.duration(arm.cost.train_seconds)} of training once")
-    if arm.cost.seconds_per_1k_requests is not None:
+    if mine.per_1k is not None:
+        beside = f" (prompt: {text.money(theirs.per_1k, rule.currency)})" if theirs.per_1k is not None else ""
+        parts.append(f"{text.money(mine.per_1k, rule.currency)} per 1,000 requests{beside}")
+    elif arm.cost.seconds_per_1k_requests is not None:
         prompt = baseline.cost.seconds_per_1k_requests
         beside = f" (prompt: {text.duration(prompt)})" if prompt is not None else ""
         parts.append(f"{text.duration(arm.cost.seconds_per_1k_requests)} per 1,000 requests{beside}")
-    return " and ".join(parts)
+    words = " and ".join(parts)
+    if mine.break_even_requests:
+        words += f", which pays back after about {text.count(_rounded(math.ceil(mine.break_even_requests)))} requests"
+    return words
 
 
 def _format_words(arm: ArmView) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ftlab.spec.schema import PriceSpec
+
 SCHEMA_VERSION = 1
 
 Gate = Literal["yes", "no", "not shown"]
@@ -74,6 +76,25 @@ class Cost(ViewPart):
     """What has to be stored and shipped beside the base; 0 for a prompt."""
     prediction_tokens_per_second: float | None = None
     seconds_per_1k_requests: float | None = None
+    prompt_tokens_per_request: float | None = None
+    output_tokens_per_request: float | None = None
+
+
+class Economics(ViewPart):
+    """What an arm costs in money, in the currency of the prices; None wherever a price or a measurement is missing."""
+
+    training: float | None = None
+    """Training once."""
+    per_1k: float | None = None
+    """1,000 requests."""
+    total: float | None = None
+    """All trainings and all requests of the horizon."""
+    break_even_requests: float | None = None
+    """After how many requests the training has paid for itself; None when a request costs no less than the prompt's."""
+    cheaper_per_request: bool | None = None
+    """Whether a request costs less than the best prompt's."""
+    per_extra_correct: float | None = None
+    """What each case costs that is right and the best prompt has wrong, over the horizon; negative when it saves."""
 
 
 class ArmView(ViewPart):
@@ -97,6 +118,7 @@ class ArmView(ViewPart):
     """The decision metric against the baseline; None for the baseline itself and for arms without a result."""
     benchmarks: list[BenchmarkChange]
     cost: Cost
+    economics: Economics = Economics()
     config: dict[str, Any]
     """The resolved method config."""
     varied: dict[str, Any]
@@ -239,6 +261,10 @@ class DecisionView(ViewPart):
     """Rows in the split."""
     majority: Majority | None = None
     """None without rows."""
+    prices: PriceSpec = PriceSpec()
+    """What the economics rest on."""
+    horizon_requests: int | None = None
+    """How many requests the decision is to hold for."""
     budgets: list[MethodBudget] = []
     """What each method was given to be tuned, in the spec's order."""
     openings: list[OpeningView] = []

@@ -34,6 +34,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.task()
     checker.benchmarks()
     checker.decision()
+    checker.prices()
     checker.distinct(("seeds",), "seed")
 
 
@@ -105,6 +106,18 @@ class _Checker:
             self.problems.append(place.problem(("decision", "metric"), message))
         if self._value(("decision", "min_valid_format"), None) is not None and "valid_format" not in metrics:
             self._note(("decision", "min_valid_format"), "needs the metric 'valid_format' in task.metrics")
+
+    def prices(self) -> None:
+        """A hosted price belongs to a method."""
+        methods = self._value(("methods",), None)
+        hosted = self._value(("prices", "hosted"), None)
+        if not isinstance(methods, dict) or not isinstance(hosted, dict):
+            return
+        for name in hosted:
+            if name not in methods:
+                known = ", ".join(map(str, methods))
+                near = suggest(str(name), list(map(str, methods)))
+                self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
 
     def distinct(self, path: KeyPath, what: str) -> None:
         """Every entry of a list once."""
