@@ -80,7 +80,7 @@ def amount(value: float | None, unit: str = SHARE) -> str:
 
 
 def money(amount: float | None, currency: str = "$") -> str:
-    """An amount in three digits or so: `$1,240`, `$41.20`, `$0.90`, `$0.0031`, `−$3.00`."""
+    """An amount in three digits or so: `$1,240`, `$41.20`, `$0.90`, `$0.0031`, `−$3.00`, `<$0.0001`."""
     if not _known(amount):
         return MISSING
     size = abs(amount)
@@ -89,7 +89,9 @@ def money(amount: float | None, currency: str = "$") -> str:
     elif size >= 0.0995 or size == 0:
         shown = f"{size:.2f}" if size else "0"
     else:
-        shown = f"{size:.2g}" if size >= 1e-4 else f"{size:.1e}"
+        shown = f"{size:.2g}"
+    if 0 < size < 1e-4:
+        return f"{'>' if amount < 0 else '<'}{MINUS if amount < 0 else ''}{plain(currency)}0.0001"
     return f"{MINUS if amount < 0 else ''}{plain(currency)}{shown}"
 
 

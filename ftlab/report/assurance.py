@@ -16,8 +16,7 @@ def assurance(view: DecisionView) -> list[Row]:
     rows += [("test rows", fmt.openings(view)), *(_opening(one) for one in view.openings)]
     rows += _shrinkage(view)
     rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
-    rows += [(f"tuning of {fmt.one_line(budget.method_name)}", _budget(view, index))
-             for index, budget in enumerate(view.budgets)]  # fmt: skip
+    rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
     rows += [("not measured", f"{part.what}: {part.why}") for part in view.missing]
     return [(name, fmt.one_line(said, 400)) for name, said in rows]
 
@@ -60,16 +59,18 @@ def _corrections(view: DecisionView) -> str:
     return f"the intervals of {fmt.plural(len(joint), 'arm')} hold together (max-T), p values by Holm"
 
 
-def _budget(view: DecisionView, index: int) -> str:
-    budget = view.budgets[index]
-    tried = fmt.plural(budget.arms, "arm")
-    lost = f", {budget.arms - budget.measured} without a result" if budget.measured < budget.arms else ""
-    if budget.family == "prompt":
-        return f"{tried}{lost}"
-    return (
-        f"{tried}{lost}, {fmt.count(budget.train_tokens)} training tokens, "
-        f"{fmt.duration(budget.search_seconds)} of training and validation"
-    )
+def _budgets(view: DecisionView) -> list[str]:
+    """What each trained method was given, and how many prompts were tried."""
+    prompts = sum(budget.arms for budget in view.budgets if budget.family == "prompt")
+    parts = [f"prompting {fmt.plural(prompts, 'arm')}"] if prompts else []
+    for budget in view.budgets:
+        if budget.family != "prompt":
+            lost = f" ({budget.arms - budget.measured} without a result)" if budget.measured < budget.arms else ""
+            parts.append(
+                f"{fmt.one_line(budget.method_name)} {fmt.plural(budget.arms, 'arm')}{lost}, "
+                f"{fmt.count(budget.train_tokens)} training tokens, {fmt.duration(budget.search_seconds)} in all"
+            )
+    return parts
 
 
 def price_rows(view: DecisionView, arms: list[ArmView]) -> list[list[str]]:

@@ -40,7 +40,7 @@ def test_a_decided_view_says_who_opened_when_why_and_how_gains_held_up(decided: 
         assert arm.validation_difference is not None
         assert f"{arm.label}, validation to test" in rows
     assert "not measured" in rows["seeds"]
-    assert rows["tuning of lora"].startswith("3 arms, 1 without a result, ")
+    assert rows["tuning"].startswith("prompting 4 arms; lora 3 arms (1 without a result), ")
 
 
 def test_the_sealed_view_of_the_same_claims_no_opening(decided: DecisionView) -> None:

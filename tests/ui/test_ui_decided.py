@@ -39,7 +39,7 @@ def test_how_sure_it_is_names_the_opening_and_what_became_of_the_gain(decided: P
     body = markup(open_app(decided))
     assert "by someone@testhost, because: the sweep is done" in body
     assert "lora r=16 learning_rate=0.0005, validation to test" in body
-    assert "tuning of lora" in body
+    assert "lora 3 arms (1 without a result)" in body
 
 
 def test_prices_recompute_at_once_and_live_in_the_url(decided: Path, open_app: Open) -> None:
