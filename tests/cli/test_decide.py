@@ -168,3 +168,13 @@ def test_an_unreadable_record_of_an_opening_stops_the_next_one(ran: Desk) -> Non
     refused = ran("decide", fake=FAIR)
     assert refused.returncode == 2
     assert "records a look at the test rows" in refused.stderr
+
+
+def test_a_pipeline_stops_at_a_gate(ran: Desk) -> None:
+    open_gate = ran("compare", "lora", "few_shot", "--fail-if", "delta<-1")
+    assert open_gate.returncode == 0, open_gate.stderr
+    closed = ran("compare", "lora", "few_shot", "--fail-if", "delta<-1", "--fail-if", "n<1000")
+    assert closed.returncode == 4
+    assert closed.stderr.startswith("gate not met: n<1000 holds for lora r=")
+    assert ran("compare", "lora", "few_shot", "--fail-if", "delta").returncode == 2
+    assert ran("compare", "--fail-if", "delta<1").returncode == 2
