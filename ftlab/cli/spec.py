@@ -61,6 +61,7 @@ def starter_text() -> str:
 
 def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check SPEC and show everything that is wrong with it, each with its place. Exit code 2 when something is."""
+    from ftlab.plan.expand import count_runs
     from ftlab.spec.load import load_spec
 
     try:
@@ -73,7 +74,7 @@ def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = Fals
         )
         raise typer.Exit(error.exit_code) from None
     arms = len(loaded.arms) * len(loaded.models)
-    runs = arms * len(loaded.spec.seeds)
+    runs = count_runs(loaded)
     if as_json:
         print_json({"version": JSON_VERSION, "valid": True, "problems": [], "arms": arms, "runs": runs})
         return

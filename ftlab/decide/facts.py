@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from ftlab.errors import UsageError
+from ftlab.plan.run import BASE_FAMILY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ class Facts:
     data: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]
     arms: tuple[ArmFacts, ...] = field(default=())
+    """The candidates."""
+    bases: tuple[ArmFacts, ...] = ()
+    """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
 
     @property
     def metric(self) -> str:
@@ -122,10 +126,11 @@ class Facts:
         return best(prompts, split, self.metric, self.direction(split, self.metric))
 
     def base_benchmark_key(self, arm: ArmFacts, task: str) -> str | None:
-        """The complete benchmark stage of the arm's base model as it is: a prompting arm of the same model has it."""
-        for other in self.arms:
+        """The complete benchmark stage of the arm's base model as it is: a prompting arm or the base's own run has
+        it."""
+        for other in (*self.arms, *self.bases):
             if (
-                other.family == "prompt"
+                other.family in ("prompt", BASE_FAMILY)
                 and _model_key(other) == _model_key(arm)
                 and (keys := other.keys("benchmark", task))
             ):
@@ -156,6 +161,7 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     name, question, spec_hash, plan_json = record
     plan = json.loads(plan_json)
     runs = plan["runs"]
+    arms = _arms(cursor, experiment_id)
     return Facts(
         experiment_id=experiment_id,
         name=name,
@@ -167,7 +173,8 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         benchmarks=tuple(plan["benchmarks"]["tasks"]),
         data=runs[0]["data"] if runs else {},
         models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
-        arms=_arms(cursor, experiment_id),
+        arms=tuple(arm for arm in arms if arm.family != BASE_FAMILY),
+        bases=tuple(arm for arm in arms if arm.family == BASE_FAMILY),
     )
 
 

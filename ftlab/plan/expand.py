@@ -10,7 +10,7 @@ from typing import Any
 from ftlab.catalog import METHODS, METRICS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
-from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
+from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
@@ -23,7 +23,8 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     """Everything that the experiment will do, in the order of execution.
 
     Arms come in the order of the spec; runs by model, then by seed, then by arm, so that a worker keeps the base it has
-    loaded and the first replicate of every arm is there before the second of any.
+    loaded and the first replicate of every arm is there before the second of any. Where something is trained and no
+    arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
 
     Raises:
         SpecError: for two places that stand for the same arm, and for a search, which this version cannot run.
@@ -36,7 +37,7 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     data = resolve_data(loaded.spec.data, loaded.root)
     models = [resolve_model(model, loaded.root) for model in loaded.models]
     experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
-    arms = experiment.arms()
+    arms = [*experiment.arms(), *experiment.bases()]
     runs = experiment.runs(arms)
     _refuse_duplicates(arms, runs, loaded)
     return Plan(
@@ -52,6 +53,18 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         arms=tuple(arms),
         runs=tuple(runs),
     )
+
+
+def needs_base_runs(loaded: LoadedSpec) -> bool:
+    """Whether benchmarks are asked for, some arm is trained, and none runs on the base as it is."""
+    trained = [method.config.trained for method in loaded.arms]
+    return bool(loaded.spec.benchmarks.tasks) and bool(trained) and all(trained)
+
+
+def count_runs(loaded: LoadedSpec) -> int:
+    """How many runs the plan of a spec has."""
+    models = len(loaded.models)
+    return models * len(loaded.arms) * len(loaded.spec.seeds) + models * needs_base_runs(loaded)
 
 
 def arm_label(name: str, varied: dict[str, Any], ordinals: dict[str, int]) -> str:
@@ -105,11 +118,7 @@ class _Expander:
         """Every arm, in the order of the spec."""
         arms: list[Arm] = []
         ordinals = _ordinals(self.loaded.arms)
-        shared = {
-            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
-            "task": self.spec.task.model_dump(mode="json"),
-            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
-        }
+        shared = self._shared()
         for method in self.loaded.arms:
             config = method.config.model_dump(mode="json")
             for spec, model in self.models:
@@ -130,6 +139,34 @@ class _Expander:
                 )
         return arms
 
+    def bases(self) -> list[Arm]:
+        """The base models themselves, where nothing else would measure what they could do before."""
+        if not needs_base_runs(self.loaded):
+            return []
+        config = METHODS.load("prompt").Config().model_dump(mode="json")
+        several = len(self.models) > 1
+        return [
+            Arm(
+                arm_id=identity.arm_id(self.id, BASE_NAME, model, config, self._shared()),
+                method_name=BASE_NAME,
+                family=BASE_FAMILY,
+                label=f"{BASE_NAME} {_model_name(spec, self.models)}" if several else BASE_NAME,
+                model=model,
+                method=config,
+                varied={},
+                place=str(self.loaded.place("benchmarks")),
+            )
+            for spec, model in self.models
+        ]
+
+    def _shared(self) -> dict[str, Any]:
+        """What all arms have in common."""
+        return {
+            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
+            "task": self.spec.task.model_dump(mode="json"),
+            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
+        }
+
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
@@ -138,11 +175,24 @@ class _Expander:
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
         by_model = sorted(arms, key=lambda arm: order[arm.model.revision, arm.model.dtype])
-        runs = [self._run(arm, seed, dataset, metrics, benchmarks) for seed in self.spec.seeds for arm in by_model]
+        bases = [arm for arm in by_model if arm.family == BASE_FAMILY]
+        runs = [self._base_run(arm, benchmarks) for arm in bases]
+        for seed in self.spec.seeds:
+            runs += [self._run(arm, seed, dataset, metrics, benchmarks) for arm in by_model if arm not in bases]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
     def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> RunConfig:
-        run = RunConfig(
+        run = self._config(arm, seed, SPLITS)
+        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
+
+    def _base_run(self, arm: Arm, benchmarks: dict[str, str]) -> RunConfig:
+        run = self._config(arm, self.spec.seeds[0], ())
+        weights = identity.base_key(run.model)
+        return run.model_copy(update={"stages": tuple(_benchmark_stages(run, weights, benchmarks))})
+
+    def _config(self, arm: Arm, seed: int, splits: tuple[str, ...]) -> RunConfig:
+        """A run without its stages."""
+        return RunConfig(
             experiment_id=self.id,
             run_id=identity.run_id(arm.arm_id, seed),
             arm_id=arm.arm_id,
@@ -154,10 +204,9 @@ class _Expander:
             method=arm.method,
             benchmarks=self.spec.benchmarks,
             execute=self.spec.execute,
-            splits=SPLITS,
+            splits=splits,
             stages=(),
         )
-        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
 
 def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
@@ -174,10 +223,14 @@ def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: d
         )
         stages.append(StageKey(kind="predictions", name=split, key=predictions))
         stages.append(StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)))
-    for task, version in benchmarks.items():
-        key = identity.benchmark_key(weights, task, version, run.benchmarks)
-        stages.append(StageKey(kind="benchmark", name=task, key=key))
-    return stages
+    return [*stages, *_benchmark_stages(run, weights, benchmarks)]
+
+
+def _benchmark_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) -> list[StageKey]:
+    return [
+        StageKey(kind="benchmark", name=task, key=identity.benchmark_key(weights, task, version, run.benchmarks))
+        for task, version in benchmarks.items()
+    ]
 
 
 def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:

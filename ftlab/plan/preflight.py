@@ -90,10 +90,7 @@ def _uncounted(plan: Plan, lengths: Mapping[str, ArmLengths]) -> list[Finding]:
 def _no_baseline(plan: Plan) -> Finding | None:
     if any(arm.family == "prompt" for arm in plan.arms):
         return None
-    message = (
-        "no method of type prompt: there is nothing to compare with, and no forgetting can be measured; "
-        "add one, e.g. zero_shot: {type: prompt}"
-    )
+    message = "no method of type prompt: there is nothing to compare with; add one, e.g. zero_shot: {type: prompt}"
     return Finding("no_baseline", message, len(plan.arms))
 
 
