@@ -33,8 +33,16 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         "prediction_tokens_per_second": _mean(predictions, "tokens_per_second"),
         "seconds_per_1k_requests": _mean(predictions, "seconds_per_1k"),
     }
+    memory = _whole(_mean(predictions, "serving_memory_bytes"))
     if arm.family == "prompt":
-        return Cost(train_seconds=0.0, train_tokens=0, trainable_parameters=0, artifact_bytes=0, **serving)
+        return Cost(
+            train_seconds=0.0,
+            train_tokens=0,
+            trainable_parameters=0,
+            artifact_bytes=0,
+            serving_memory_bytes=memory,
+            **serving,
+        )
     weights = [summaries[stage] for key in arm.keys("weights") if (stage := ("weights", key)) in summaries]
     return Cost(
         train_seconds=_mean(weights, "train_seconds"),
@@ -42,6 +50,7 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         peak_memory_bytes=_whole(_mean(weights, "peak_memory_bytes")),
         trainable_parameters=_whole(_mean(weights, "trainable_parameters")),
         artifact_bytes=_whole(_mean(weights, "artifact_bytes")),
+        serving_memory_bytes=memory,
         **serving,
     )
 

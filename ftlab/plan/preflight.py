@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ftlab.data.records import Finding
 from ftlab.plan.lengths import ArmLengths, count_lengths
-from ftlab.plan.run import Arm, Plan
+from ftlab.plan.run import BASE_FAMILY, Arm, Plan
 
 if TYPE_CHECKING:
     from ftlab.data.records import Dataset
@@ -41,6 +41,7 @@ def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmL
         *_truncated(plan, lengths),
         *_uncounted(plan, lengths),
         _no_baseline(plan),
+        _unlike_decoding(plan),
         _shared_rates(plan),
         _too_small(plan, dataset),
     ]
@@ -92,6 +93,26 @@ def _no_baseline(plan: Plan) -> Finding | None:
         return None
     message = "no method of type prompt: there is nothing to compare with; add one, e.g. zero_shot: {type: prompt}"
     return Finding("no_baseline", message, len(plan.arms))
+
+
+def _unlike_decoding(plan: Plan) -> Finding | None:
+    """Choosing labels always gives a valid answer: where one side of a comparison may and the other may not, a part of
+    the difference is the decoding's."""
+    candidates = [arm for arm in plan.arms if arm.family != BASE_FAMILY]
+    prompts = {_decode(plan, arm) for arm in candidates if arm.family == "prompt"}
+    trained = {_decode(plan, arm) for arm in candidates if arm.family != "prompt"}
+    if not prompts or not trained or ("choose" in prompts) == ("choose" in trained):
+        return None
+    chosen, other = ("prompting", "trained") if "choose" in prompts else ("trained", "prompting")
+    message = (
+        f"{chosen} arms may choose among the labels and no {other} arm does, so a part of any difference is the "
+        f"decoding's: add decode: {{grid: [generate, choose]}} to the {other} methods, which costs predictions only"
+    )
+    return Finding("unlike_decoding", message, len(candidates))
+
+
+def _decode(plan: Plan, arm: Arm) -> str:
+    return arm.method.get("decode") or plan.task.decode
 
 
 def _shared_rates(plan: Plan) -> Finding | None:
