@@ -1,8 +1,8 @@
 """Bring what a sweep needs from outside before its first worker starts: models, and rows of builtin benchmarks.
 
 A missing network or a wrong checksum is then one sentence at the start and no failed run. Converting a model takes
-torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins. Task names of lm-eval's
-registry are looked up there too, so that a mistyped one is not found after hours of training:
+torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins. Task names are looked up
+there too: `ftlab resume` takes a plan that may have been made with another version of lm-eval.
 
     python -m ftlab.execute.fetch
     stdin:   {"models": [ModelRef, ...], "benchmarks": ["builtin:piqa", "arc_easy", ...]}

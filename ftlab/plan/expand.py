@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftlab.catalog import METHODS, METRICS
-from ftlab.errors import Problem, SpecError
+from ftlab.errors import Problem, SpecError, UnknownNameError
 from ftlab.plan import identity
 from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
@@ -27,10 +27,12 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
 
     Raises:
-        SpecError: for two places that stand for the same arm, and for a search, which this version cannot run.
+        SpecError: for two places that stand for the same arm, for a benchmark that does not exist, and for a search,
+            which this version cannot run.
         UsageError: when the model or the data cannot be settled.
     """
     _refuse_searches(loaded)
+    _refuse_unknown_benchmarks(loaded)
     from ftlab.data.sources import resolve_data
     from ftlab.models.sources import resolve_model
 
@@ -94,6 +96,24 @@ def _refuse_searches(loaded: LoadedSpec) -> None:
         )
         for search in loaded.searches
     ]
+    if problems:
+        raise SpecError(problems)
+
+
+def _refuse_unknown_benchmarks(loaded: LoadedSpec) -> None:
+    """Before anything is fetched, and long before anything is trained."""
+    tasks = loaded.spec.benchmarks.tasks
+    if not tasks:
+        return
+    from ftlab.evaluate.benchmarks import check_task
+
+    problems = []
+    for index, task in enumerate(tasks):
+        try:
+            check_task(task)
+        except UnknownNameError as error:
+            path = ("benchmarks", "tasks", index)
+            problems.append(loaded.tree.place_of(path).problem(path, str(error)))
     if problems:
         raise SpecError(problems)
 

@@ -218,3 +218,18 @@ def test_varied_prompts_are_numbered(make_plan: Planner) -> None:
 def test_a_plan_survives_being_written(make_plan: Planner) -> None:
     plan = make_plan()
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_benchmarks_that_do_not_exist_are_all_told_with_their_places(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ftlab.evaluate.benchmarks
+
+    monkeypatch.setattr(ftlab.evaluate.benchmarks, "task_names", lambda: ["hellaswag", "arc_easy"])
+    loaded = load(("[builtin:piqa]", "[helaswag, arc_easy, nonsense, builtin:piqa]"))
+    with pytest.raises(SpecError) as caught:
+        build_plan(loaded)
+    first, second = caught.value.problems
+    assert (first.line, first.path) == (16, "benchmarks.tasks.0")
+    assert "unknown benchmark 'helaswag', did you mean 'hellaswag'?" in first.message
+    assert second.path == "benchmarks.tasks.2"
