@@ -121,7 +121,10 @@ def _scalar(text: str) -> str | None:
 
 
 def _parsed(data: bytes) -> Keys:
-    """The same from a parser, for whatever is not written plainly. Tags such as `!function` read as nothing."""
+    """The same from the parser that lm-eval itself uses and brings, for whatever is not written plainly.
+
+    Tags such as `!function` read as nothing.
+    """
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftlab.catalog import METHODS, METRICS
-from ftlab.errors import Problem, SpecError, UnknownNameError
+from ftlab.errors import Fault, Problem, SpecError, UnknownNameError, gathered
 from ftlab.plan import identity
 from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.spec.placed import problem_of
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
@@ -29,15 +30,11 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     Raises:
         SpecError: for two places that stand for the same arm, for a benchmark that does not exist, and for a search,
             which this version cannot run.
-        UsageError: when the model or the data cannot be settled.
+        UsageError: when the models or the data cannot be settled; a SpecError with the places of all that are wrong.
     """
     _refuse_searches(loaded)
     _refuse_unknown_benchmarks(loaded)
-    from ftlab.data.sources import resolve_data
-    from ftlab.models.sources import resolve_model
-
-    data = resolve_data(loaded.spec.data, loaded.root)
-    models = [resolve_model(model, loaded.root) for model in loaded.models]
+    data, models = _settled(loaded)
     experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
     arms = [*experiment.arms(), *experiment.bases()]
     runs = experiment.runs(arms)
@@ -55,6 +52,27 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         arms=tuple(arms),
         runs=tuple(runs),
     )
+
+
+def _settled(loaded: LoadedSpec) -> tuple[DataRef, list[ModelRef]]:
+    """The data and the models of a spec, each with its identity."""
+    from ftlab.data.look import look_at
+    from ftlab.data.sources import resolve_data
+    from ftlab.models.sources import resolve_model
+
+    faults: list[Fault] = []
+    data: DataRef | None = None
+    models: list[ModelRef] = []
+    with gathered(faults, "data"):
+        data = resolve_data(loaded.spec.data, loaded.root)
+    for index, model in enumerate(loaded.models):
+        with gathered(faults, "model", *([index] if isinstance(loaded.spec.model, list) else [])):
+            models.append(resolve_model(model, loaded.root))
+    if faults or data is None:
+        # One round of mending for all of it, as far as it can be seen without the rest.
+        faults = list(dict.fromkeys([*faults, *look_at(loaded)]))
+        raise SpecError([problem_of(loaded, fault) for fault in faults])
+    return data, models
 
 
 def needs_base_runs(loaded: LoadedSpec) -> bool:

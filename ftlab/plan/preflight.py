@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftlab.data.records import Finding
+from ftlab.errors import DataError, Fault, gathered
 from ftlab.plan.lengths import ArmLengths, count_lengths
 from ftlab.plan.run import BASE_FAMILY, Arm, Plan
+from ftlab.spec.load import LoadedSpec
+from ftlab.spec.placed import placed
+from ftlab.spec.templates import templates_of
 
 if TYPE_CHECKING:
     from ftlab.data.records import Dataset
@@ -20,15 +24,35 @@ POWER_FACTOR = 2.8
 """1.96 + 0.84: a two-sided test at 5% that finds a true difference in 80% of cases."""
 
 
-def preflight(plan: Plan) -> tuple[list[Finding], dict[str, ArmLengths]]:
+def preflight(plan: Plan, loaded: LoadedSpec | None = None) -> tuple[list[Finding], dict[str, ArmLengths]]:
     """What a person should know before running `plan`, worst first, and the token counts by arm id.
 
     Reads the data (fetching it on first use) and renders every prompt of the plan. Raises DataError when the data
-    cannot be read, does not suffice, or lacks a column that a template names.
+    cannot be read, does not suffice, or lacks a column that a template names; with the spec that the plan was made
+    from, SpecError with the places of all that is wrong.
     """
     from ftlab.data.dataset import build_dataset
 
-    return examine(plan, build_dataset(plan.runs[0].data, plan.task))
+    with placed(loaded):
+        dataset = build_dataset(plan.runs[0].data, plan.task)
+        _refuse(plan, dataset, loaded)
+        return examine(plan, dataset)
+
+
+def _refuse(plan: Plan, dataset: Dataset, loaded: LoadedSpec | None) -> None:
+    """Raise DataError with every template that does not fit the rows, and every arm with too many shots."""
+    from ftlab.data.look import sample_of, template_faults
+    from ftlab.data.prompts import check_shots
+
+    faults: list[Fault] = []
+    if loaded is not None:
+        faults += template_faults(templates_of(loaded.tree), sample_of(dataset))
+    messages = {run.arm_id: run.messages for run in plan.runs}
+    for arm in plan.arms:
+        with gathered(faults, "methods", arm.method_name, "shots"):
+            check_shots(messages[arm.arm_id], arm.method["shots"], len(dataset.splits["train"]))
+    if faults:
+        raise DataError.of(faults)
 
 
 def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmLengths]]:
