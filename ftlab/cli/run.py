@@ -102,6 +102,7 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
     """Look at the data and fetch what is missing before anything is written: what is wrong is said once, first."""
     from ftlab.execute.fetch import fetch_all
     from ftlab.plan.preflight import preflight
+    from ftlab.spec.placed import placed
 
     findings, _ = preflight(plan, loaded)
     for finding in findings[:SHOWN_FINDINGS]:
@@ -109,7 +110,8 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
     if len(findings) > SHOWN_FINDINGS:
         display.note(f"`ftlab plan` shows {len(findings) - SHOWN_FINDINGS} more")
     try:
-        fetch_all(unfinished, display.fetching)
+        with placed(loaded):
+            fetch_all(unfinished, display.fetching)
     finally:
         display.close()
 
