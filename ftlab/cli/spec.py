@@ -61,7 +61,9 @@ def starter_text() -> str:
 
 
 def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check SPEC and show everything that is wrong with it, each with its place. Exit code 2 when something is."""
+    """Check SPEC, its templates and the rows of small local files, and show everything that is wrong, each with its
+    place. Fetches nothing. Exit code 2 when something is wrong.
+    """
     from ftlab.plan.expand import count_runs
 
     try:

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from ftlab.errors import Fault, Problem, SpecError, UsageError
 from ftlab.spec.load import LoadedSpec
 from ftlab.spec.tree import dotted
+from ftlab.text import one_line
+
+MAX_MESSAGE = 1000
+"""Characters of one message."""
 
 
 @contextmanager
@@ -30,4 +34,5 @@ def problem_of(loaded: LoadedSpec, fault: Fault) -> Problem:
     """A fault with its place: of the blamed value, or of the nearest thing above it that the spec has."""
     # Where there is no spec at hand a message names the part itself; beside the path it would do so twice.
     message = fault.message.removeprefix(f"{dotted(fault.at)}: ").removeprefix(f"{dotted(fault.at[-1:])}: ")
-    return loaded.tree.place_of(fault.at).problem(fault.at, message)
+    # Column names and labels come from data: none may begin a line of its own.
+    return loaded.tree.place_of(fault.at).problem(fault.at, one_line(message, MAX_MESSAGE))

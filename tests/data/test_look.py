@@ -138,6 +138,14 @@ def test_a_label_that_train_never_shows_has_its_row(seen: Look, tmp_path: Path) 
     assert problem.startswith("spec.yaml:5:39  data.files.validation  b.csv:4: validation has the label 'green'")
 
 
+def test_hostile_labels_and_column_names_stay_on_their_line(seen: Look, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text('"question\nerror: all is lost",label\nx,"\x1b[31mred\nno"\n', encoding="utf-8")
+    problems = seen(("{{ question }}", "{{ qestion }}"), ("  target:", "  labels: [red, blue]\n  target:"))
+    assert len(problems) == 2
+    assert all("\n" not in problem and "\x1b" not in problem for problem in problems)
+    assert "b.csv:4: the target '\\x1b[31mred\\nno' is not in task.labels" in problems[1]
+
+
 def test_a_builtin_shows_its_columns_without_being_fetched(
     seen: Look, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
