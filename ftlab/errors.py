@@ -6,9 +6,13 @@ shown without a traceback. Anything else that escapes is a defect of ftlab and e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
+
+SpecPath = tuple[str | int, ...]
+"""Where something stands in a spec: `("data", "files", "train")`."""
 
 
 class FtlabError(Exception):
@@ -17,10 +21,24 @@ class FtlabError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with what a spec names."""
+
+    message: str
+    at: SpecPath = ()
+    """The part of the spec that names it; empty where nobody has said."""
+
+
 class UsageError(FtlabError, ValueError):
     """Bad input: a spec, an option, a file, a name. Nothing half-written is left behind."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, *args: object, at: SpecPath = ()) -> None:
+        super().__init__(*args)
+        self.faults: tuple[Fault, ...] = (Fault(str(self), at),)
+        """All that is wrong, each with the part of the spec to blame where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,14 @@ class SpecError(UsageError):
 
 class DataError(UsageError):
     """Data that cannot be read, is empty, or does not hold what the spec says of it."""
+
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> DataError:
+        """Several faults as one error, each a line of its message; equal ones once."""
+        found = tuple(dict.fromkeys(faults))
+        error = cls("\n".join(fault.message for fault in found))
+        error.faults = found
+        return error
 
 
 class ModelError(UsageError):
@@ -92,6 +118,29 @@ class OutOfMemoryError(FtlabError):
 
 class TrainingError(FtlabError):
     """Training cannot go on: its loss is no longer a number. The attempt ends as `failed`; the sweep goes on."""
+
+
+@contextmanager
+def blame(*at: str | int) -> Iterator[None]:
+    """Say which part of the spec the errors of the block are about, unless they say so themselves.
+
+    A disk that is full is nobody's fault in a spec: StorageError and the like pass as they are.
+    """
+    try:
+        yield
+    except (DataError, ModelError, FetchError, UnknownNameError) as error:
+        error.faults = tuple(Fault(fault.message, fault.at or at) for fault in error.faults)
+        raise
+
+
+@contextmanager
+def gathered(faults: list[Fault], *at: str | int) -> Iterator[None]:
+    """Add the faults of the block to `faults`, blamed on `at` where they name no part, instead of ending the work."""
+    try:
+        with blame(*at):
+            yield
+    except (DataError, ModelError, FetchError, UnknownNameError) as error:
+        faults += error.faults
 
 
 def first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftlab.execute.coordinator import Outcome
     from ftlab.execute.progress import Display
     from ftlab.plan.run import Plan, RunConfig
+    from ftlab.spec.load import LoadedSpec
 
 __all__ = ["decide", "doctor", "resume", "run", "status"]
 
@@ -48,8 +49,9 @@ def run(
     from ftlab.plan.expand import build_plan
     from ftlab.spec.load import load_spec
 
-    plan = build_plan(load_spec(spec, overrides or ()))
-    raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline))
+    loaded = load_spec(spec, overrides or ())
+    plan = build_plan(loaded)
+    raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline, loaded=loaded))
 
 
 def resume(
@@ -96,8 +98,17 @@ def decide(
     )
 
 
-def execute_plan(plan: Plan, results: Path, *, as_json: bool = False, pipeline: str = REAL_PIPELINE) -> int:
+def execute_plan(
+    plan: Plan,
+    results: Path,
+    *,
+    as_json: bool = False,
+    pipeline: str = REAL_PIPELINE,
+    loaded: LoadedSpec | None = None,
+) -> int:
     """Run a plan with live progress, print what came of it, and return the exit code.
+
+    `loaded` is the spec that the plan was made from: with it, what is wrong with the data is told with its place.
 
     Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
     """
@@ -108,25 +119,27 @@ def execute_plan(plan: Plan, results: Path, *, as_json: bool = False, pipeline: 
     display = open_display()
     refuse_if_held(results)
     if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
-        _prepare(plan, unfinished, display)
+        _prepare(plan, unfinished, display, loaded)
     with hold_results(results):
         outcome = _work(plan, results, pipeline, display)
     conclude(plan, results, outcome, as_json=as_json)
     return outcome.exit_code
 
 
-def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display) -> None:
+def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, loaded: LoadedSpec | None) -> None:
     """Look at the data and fetch what is missing before anything is written: what is wrong is said once, first."""
     from ftlab.execute.fetch import fetch_all
     from ftlab.plan.preflight import preflight
+    from ftlab.spec.placed import placed
 
-    findings, _ = preflight(plan)
+    findings, _ = preflight(plan, loaded)
     for finding in findings[:SHOWN_FINDINGS]:
         display.note(f"warning: {finding.message}")
     if len(findings) > SHOWN_FINDINGS:
         display.note(f"`ftlab plan` shows {len(findings) - SHOWN_FINDINGS} more")
     try:
-        fetch_all(unfinished, display.fetching)
+        with placed(loaded):
+            fetch_all(unfinished, display.fetching)
     finally:
         display.close()
 

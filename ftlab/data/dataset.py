@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ftlab.catalog import suggest
 from ftlab.data.checks import check_dataset
-from ftlab.data.formats import Row
 from ftlab.data.prompts import render_target
 from ftlab.data.records import Dataset, DatasetReport, Example, Finding
-from ftlab.data.sources import load_rows
+from ftlab.data.sources import Rows, file_path, load_rows
 from ftlab.data.split import SPLITS, assign, split_sizes
-from ftlab.errors import DataError
+from ftlab.data.values import Row
+from ftlab.errors import DataError, Fault, SpecPath, blame
 from ftlab.events import Reporter, ignore
 from ftlab.plan.identity import digest
 from ftlab.plan.run import DataRef
@@ -33,10 +33,11 @@ _TEXT_COLUMNS = ("question", "text", "prompt", "instruction", "input", "sentence
 class _Reading:
     """The rows of one source entry on their way to become examples."""
 
-    place: str
     examples: list[Example]
     duplicates: list[str]
     without_target: list[str]
+    unknown: dict[str, list[int]]
+    """Targets that `task.labels` does not list, with the positions of their rows."""
 
 
 def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Dataset:
@@ -47,19 +48,23 @@ def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Da
     splits of its own they are kept, those that are missing are cut from train, and a whole number in `data.splits`
     draws so many rows of a split (a share, being of all rows, has no meaning there).
 
-    Raises DataError when rows cannot be read, have a target outside of `task.labels`, do not suffice for the splits, or
-    when a label to be predicted never occurs in train.
+    Raises DataError, each fault with the part of the spec to blame, when rows cannot be read, have a target outside of
+    `task.labels`, do not suffice for the splits, or when a label to be predicted never occurs in train.
     """
-    rows = load_rows(ref, report)
+    return arrange(load_rows(ref, report), ref, task)
+
+
+def arrange(rows: Rows, ref: DataRef, task: TaskSpec) -> Dataset:
+    """The same, for rows that are in memory."""
     columns = list(dict.fromkeys(name for part in rows.by_split.values() for row in part for name in row))
     text_column = _text_column(rows.by_split.values(), columns, task.target)
     readings = {
-        split: _read(part, columns, text_column, task, ref.spec.splits.deduplicate, rows.places[split])
-        for split, part in rows.by_split.items()
+        split: _read(rows, split, columns, text_column, task, ref.spec.splits.deduplicate) for split in rows.by_split
     }
+    _refuse(_without_targets(rows, readings, task), _outside_of_labels(rows, readings, task))
     splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec.splits, task)
     labels = task.labels or sorted({example.target for example in splits["train"]})
-    _require_known_targets(splits, labels)
+    _refuse(_never_in_train(rows, splits, labels))
     dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
     untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
     return Dataset(splits, list(labels), DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
@@ -119,12 +124,17 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(splits, labels, DatasetReport(report["dropped_duplicates"], findings))
 
 
+def _refuse(*faults: Iterable[Fault]) -> None:
+    if found := [fault for part in faults for fault in part]:
+        raise DataError.of(found)
+
+
 def _read(
-    rows: Sequence[Row], columns: Sequence[str], text_column: str | None, task: TaskSpec, deduplicate: bool, place: str
+    rows: Rows, split: str | None, columns: Sequence[str], text_column: str | None, task: TaskSpec, deduplicate: bool
 ) -> _Reading:
-    reading = _Reading(place, [], [], [])
+    reading = _Reading([], [], [], {})
     seen: Counter[str] = Counter()
-    for number, row in enumerate(rows, 1):
+    for index, row in enumerate(rows.by_split[split]):
         example_id = _example_id(row)
         seen[example_id] += 1
         if seen[example_id] > 1:
@@ -133,22 +143,47 @@ def _read(
                 continue
             example_id = _example_id(row, seen[example_id])
         fields = {name: row.get(name) for name in columns}
-        target = render_target(task.target, fields)
+        target = _target(task.target, fields, rows.place(split, index))
         if not target:
             reading.without_target.append(example_id)
             continue
         if task.labels is not None and target not in task.labels:
-            raise DataError(
-                f"{place}: row {number} has the target {target!r}, which is not in task.labels"
-                f"{suggest(target, task.labels)}; add it there or correct the row"
-            )
+            reading.unknown.setdefault(target, []).append(index)
+            continue
         text = "" if text_column is None or fields[text_column] is None else str(fields[text_column])
-        reading.examples.append(Example(example_id, number - 1, text, fields, target))
-    if not reading.examples:
-        raise DataError(
-            f"{place}: none of its {len(rows):,} rows has a target; check task.target, found {task.target!r}"
-        )
+        reading.examples.append(Example(example_id, index, text, fields, target))
     return reading
+
+
+def _target(template: str, fields: dict[str, Any], place: str) -> str:
+    try:
+        return render_target(template, fields)
+    except DataError as error:
+        where = f"; the row is {place}" if "fails on a row" in str(error) else ""
+        raise DataError(f"{error}{where}", at=("task", "target")) from error
+
+
+def _without_targets(rows: Rows, readings: Mapping[str | None, _Reading], task: TaskSpec) -> Iterator[Fault]:
+    for split, reading in readings.items():
+        if not reading.examples and not reading.unknown:
+            message = (
+                f"{rows.places[split]}: none of its {len(rows.by_split[split]):,} rows has a target; check "
+                f"task.target, found {task.target!r}"
+            )
+            yield Fault(message, ("task", "target"))
+
+
+def _outside_of_labels(rows: Rows, readings: Mapping[str | None, _Reading], task: TaskSpec) -> Iterator[Fault]:
+    found = [(split, target, at) for split, part in readings.items() for target, at in part.unknown.items()]
+    for split, target, positions in found[:_SAMPLE]:
+        more = f" ({len(positions):,} such rows)" if len(positions) > 1 else ""
+        message = (
+            f"{rows.place(split, positions[0])}: the target {target!r} is not in task.labels"
+            f"{suggest(target, task.labels or [])}{more}; add it there or correct the row"
+        )
+        yield Fault(message, ("task", "labels"))
+    if len(found) > _SAMPLE:
+        yield Fault(f"and {len(found) - _SAMPLE} more targets that are not in task.labels", ("task", "labels"))
 
 
 def _example_id(row: Row, occurrence: int = 1) -> str:
@@ -172,16 +207,14 @@ def _text_column(parts: Any, columns: Sequence[str], target: str) -> str | None:
 def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
     pool = given[None] if None in given else given["train"]
     missing = [split for split in SPLITS if split == "train" or split not in given]
-    splits = _cut(pool, split_sizes(spec, len(pool), missing), spec)
+    with blame("data", "splits"):
+        splits = _cut(pool, split_sizes(spec, len(pool), missing), spec)
+    _refuse(_too_large(given, spec))
     for split, examples in given.items():
         if split is None or split == "train":
             continue
         size: float = getattr(spec, split)
         if size >= 1:
-            if size > len(examples):
-                raise DataError(
-                    f"data.splits.{split}: expected at most the {len(examples):,} rows that {split} has, found {size:g}"
-                )
             examples = _cut(examples, {split: int(size)}, spec)[split]
         splits[split] = examples
     return {
@@ -190,22 +223,43 @@ def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSp
     }
 
 
+def _too_large(given: Mapping[str | None, list[Example]], spec: SplitSpec) -> Iterator[Fault]:
+    for split in ("validation", "test"):
+        size: float = getattr(spec, split)
+        if split in given and size >= 1 and size > len(given[split]):
+            message = (
+                f"data.splits.{split}: expected at most the {len(given[split]):,} rows that {split} has, found {size:g}"
+                "; lower it or add rows"
+            )
+            yield Fault(message, ("data", "splits", split))
+
+
 def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec) -> dict[str, list[Example]]:
     strata = [example.target for example in pool] if spec.stratify else None
     chosen = assign([example.example_id for example in pool], strata, sizes, spec.seed)
     return {split: [pool[index] for index in indices] for split, indices in chosen.items()}
 
 
-def _require_known_targets(splits: dict[str, list[Example]], labels: Sequence[str]) -> None:
+def _never_in_train(rows: Rows, splits: dict[str, list[Example]], labels: Sequence[str]) -> Iterator[Fault]:
     known = set(labels)
     for split, examples in splits.items():
         unseen = sorted({example.target for example in examples} - known)
-        if unseen:
-            raise DataError(
-                f"{split} has the label {unseen[0]!r}{suggest(unseen[0], labels)}, which never occurs in train "
-                f"({len(unseen)} such label{'s' if len(unseen) > 1 else ''}); add training rows with it, drop its "
-                "rows, or list all labels under task.labels"
-            )
+        if not unseen:
+            continue
+        given = split if split in rows.by_split else None if None in rows.by_split else "train"
+        row = next(example for example in examples if example.target == unseen[0])
+        index = next(index for index, fields in enumerate(rows.by_split[given]) if _same(fields, row.fields))
+        at: SpecPath = file_path(given) if given == split else ("data", "splits")
+        message = (
+            f"{rows.place(given, index)}: {split} has the label {unseen[0]!r}{suggest(unseen[0], labels)}, which never "
+            f"occurs in train ({len(unseen)} such label{'s' if len(unseen) > 1 else ''}); add training rows with it, "
+            "drop its rows, or list all labels under task.labels"
+        )
+        yield Fault(message, at)
+
+
+def _same(row: Row, fields: dict[str, Any]) -> bool:
+    return all(row.get(name) == value for name, value in fields.items())
 
 
 def _build_findings(dropped: Sequence[str], untargeted: Sequence[str]) -> tuple[Finding, ...]:

@@ -1,27 +1,23 @@
-"""Files of rows: JSONL, JSON, CSV, Parquet. Each error names the file, the line and the mend.
-
-A row is a dict of plain JSON values: text, whole and finite numbers, booleans, None, lists and dicts of them. A number
-that is not finite becomes None, a date its ISO text, a decimal its digits; anything else (an image, say) is refused.
-"""
+"""Files of rows: JSONL, JSON, CSV, Parquet. Each error names the file, the line and the mend."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
-from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ftlab.errors import DataError, first_line
-
-Row = dict[str, Any]
+from ftlab.data.values import Row, kind, plain_row
+from ftlab.errors import DataError, Fault, first_line
 
 MAX_ROW_BYTES = 16 * 2**20
 """The longest row that is still an example; anything longer is a file in another format or a broken one."""
+
+SHOWN_ROWS = 5
+"""How many broken rows of a file are told one by one; the rest is counted."""
 
 _DELIMITERS = ",;\t|"
 _ENCODINGS = (
@@ -32,52 +28,105 @@ _ENCODINGS = (
 )
 
 
-def read_rows(path: Path, data: bytes) -> list[Row]:
-    """The rows of a file that was read as `data`; the ending of `path` names the format.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of a file, each with its place."""
 
-    Raises DataError for an unknown ending, for data that is not what the ending says, and for a file without rows.
+    rows: list[Row]
+    numbers: list[int]
+    """For each row its line in a text file (a CSV row's last one), else its number from 1."""
+    form: str
+    """How a place is written, e.g. `rows.csv:{}`."""
+
+    def place(self, index: int) -> str:
+        """Where a row stands, for messages: `rows.csv:17`."""
+        return self.form.format(self.numbers[index])
+
+
+def read_rows(path: Path, data: bytes) -> list[Row]:
+    """The rows of `read_table`."""
+    return read_table(path, data).rows
+
+
+def read_table(path: Path, data: bytes) -> Table:
+    """The rows of a file that was read as `data`, with their places; the ending of `path` names the format.
+
+    Raises DataError for an unknown ending, for data that is not what the ending says (the first `SHOWN_ROWS` broken
+    rows each with its line), and for a file without rows.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
             f"{path}: expected an ending of {', '.join(READERS)}, found '{path.suffix}'; rename or convert it"
         )
-    rows = reader(path, data)
-    if not rows:
+    numbered = _gathered(path, reader(path, data))
+    if not numbered:
         raise DataError(f"{path}: there are no rows in it; name a file that has some")
-    return rows
+    name = str(path).replace("{", "{{").replace("}", "}}")
+    form = {".json": f"{name}: item {{}}", ".parquet": f"{name}: row {{}}"}.get(path.suffix.lower(), f"{name}:{{}}")
+    return Table([row for _, row in numbered], [number for number, _ in numbered], form)
 
 
-def plain_row(row: Any, place: str) -> Row:
-    """`row` with plain JSON values only. Raises DataError naming `place` and the column."""
-    if not isinstance(row, dict):
-        raise DataError(f"{place}: expected an object with named columns, found {_kind(row)}")
-    return {_name(key, place): _plain(value, f"{place}: column '{key}'") for key, value in row.items()}
+_Numbered = Iterator[tuple[int, Row | DataError]]
+"""Rows with their numbers, and for a broken row what is wrong with it: reading goes on behind it."""
 
 
-def _read_jsonl(path: Path, data: bytes) -> list[Row]:
-    return [plain_row(_json(path, line, number), f"{path}:{number}") for number, line in _lines(path, data) if line]
+def _gathered(path: Path, rows: Iterable[tuple[int, Row | DataError]]) -> list[tuple[int, Row]]:
+    """All rows, or a DataError with the first of those that are broken."""
+    found: list[tuple[int, Row]] = []
+    broken: list[Fault] = []
+    for number, row in rows:
+        if isinstance(row, DataError):
+            broken += row.faults
+        elif not broken:
+            found.append((number, row))
+    if len(broken) > SHOWN_ROWS:
+        more = len(broken) - SHOWN_ROWS
+        broken = [*broken[:SHOWN_ROWS], Fault(f"{path}: and {more:,} more broken row{'s' * (more > 1)}")]
+    if broken:
+        raise DataError.of(broken)
+    return found
 
 
-def _read_json(path: Path, data: bytes) -> list[Row]:
+def _tried(function: Callable[..., Row], *arguments: Any) -> Row | DataError:
+    try:
+        return function(*arguments)
+    except DataError as error:
+        return error
+
+
+def _read_jsonl(path: Path, data: bytes) -> _Numbered:
+    for number, line in _lines(path, data):
+        if isinstance(line, DataError):
+            yield number, line
+        elif line:
+            yield number, _tried(_line_row, path, line, number)
+
+
+def _line_row(path: Path, line: str, number: int) -> Row:
+    return plain_row(_json(path, line, number), f"{path}:{number}")
+
+
+def _read_json(path: Path, data: bytes) -> _Numbered:
     items = _json(path, _text(path, data), 1)
     if not isinstance(items, list):
         raise DataError(
-            f"{path}: expected a list of objects, found {_kind(items)}; one object per line is a .jsonl file"
+            f"{path}: expected a list of objects, found {kind(items)}; one object per line is a .jsonl file"
         )
-    return [plain_row(item, f"{path}: item {number}") for number, item in enumerate(items, 1)]
+    for number, item in enumerate(items, 1):
+        yield number, _tried(plain_row, item, f"{path}: item {number}")
 
 
-def _read_csv(path: Path, data: bytes) -> list[Row]:
+def _read_csv(path: Path, data: bytes) -> _Numbered:
     text = _text(path, data)
     previous = csv.field_size_limit(MAX_ROW_BYTES)
     try:
-        return list(_csv_rows(path, text))
+        yield from list(_csv_rows(path, text))
     finally:
         csv.field_size_limit(previous)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+def _csv_rows(path: Path, text: str) -> _Numbered:
     head = text.split("\n", 1)[0]
     # Of the usual delimiters the one that the header uses most; a file of one column has none and reads the same.
     delimiter = max(_DELIMITERS, key=head.count)
@@ -90,14 +139,18 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if header is None:
                 header = _header(path, cells)
                 continue
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{path}:{reader.line_num}: expected {len(header)} columns as in the header, found {len(cells)}; "
-                    f"put cells that hold a {_spell(delimiter)} or a line break in double quotes"
-                )
-            yield dict(zip(header, cells, strict=True))
+            if len(cells) == len(header):
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+                continue
+            message = (
+                f"{path}:{reader.line_num}: expected {len(header)} columns as in the header, found {len(cells)}; "
+                f"put cells that hold a {_spell(delimiter)} or a line break in double quotes"
+            )
+            yield reader.line_num, DataError(message)
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not readable as CSV ({error}); check the double quotes") from error
+        # What follows an unclosed quote would be read wrongly.
+        message = f"{path}:{reader.line_num}: not readable as CSV ({error}); check the double quotes"
+        yield reader.line_num, DataError(message)
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -110,7 +163,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     return names
 
 
-def _read_parquet(path: Path, data: bytes) -> list[Row]:
+def _read_parquet(path: Path, data: bytes) -> _Numbered:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,10 +175,11 @@ def _read_parquet(path: Path, data: bytes) -> list[Row]:
         items = file.read().to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as Parquet ({first_line(error)}); write it again") from error
-    return [plain_row(item, f"{path}: row {number}") for number, item in enumerate(items, 1)]
+    for number, item in enumerate(items, 1):
+        yield number, _tried(plain_row, item, f"{path}: row {number}")
 
 
-READERS: dict[str, Callable[[Path, bytes], list[Row]]] = {
+READERS: dict[str, Callable[[Path, bytes], _Numbered]] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
     ".csv": _read_csv,
@@ -134,15 +188,18 @@ READERS: dict[str, Callable[[Path, bytes], list[Row]]] = {
 """The reader of each file ending."""
 
 
-def _lines(path: Path, data: bytes) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, data: bytes) -> Iterator[tuple[int, str | DataError]]:
     """Each line with its number from 1, decoded by itself so that an error can name it. Only line feeds end a line."""
     _refuse_binary(path, data)
     for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
         if len(line) > MAX_ROW_BYTES:
-            raise DataError(
-                f"{path}:{number}: a line of {len(line):,} bytes is more than the {MAX_ROW_BYTES:,} of a row"
-            )
-        yield number, _decode(path, line, number).strip()
+            message = f"{path}:{number}: a line of {len(line):,} bytes is more than the {MAX_ROW_BYTES:,} of a row"
+            yield number, DataError(message)
+            continue
+        try:
+            yield number, _decode(path, line, number).strip()
+        except DataError as error:
+            yield number, error
 
 
 def _text(path: Path, data: bytes) -> str:
@@ -167,9 +224,9 @@ def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> NoReturn:
 
 
 def _refuse_binary(path: Path, data: bytes) -> None:
-    for magic, kind in _ENCODINGS:
+    for magic, format_ in _ENCODINGS:
         if data.startswith(magic):
-            raise DataError(f"{path}: this is {kind}, not text in UTF-8; save it as UTF-8 text")
+            raise DataError(f"{path}: this is {format_}, not text in UTF-8; save it as UTF-8 text")
     place = data.find(b"\0")
     if place >= 0:
         line = data.count(b"\n", 0, place) + 1
@@ -199,43 +256,6 @@ def _object(pairs: list[tuple[str, Any]]) -> Row:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value, write null for a missing number")
-
-
-def _name(key: Any, place: str) -> str:
-    if not isinstance(key, str):
-        raise DataError(f"{place}: expected a text as column name, found {key!r}")
-    return _plain(key, place)
-
-
-def _plain(value: Any, place: str) -> Any:
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise DataError(f"{place} holds half of a surrogate pair, which is no character; remove it") from error
-        return value
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_plain(item, place) for item in value]
-    if isinstance(value, dict):
-        return {_name(key, place): _plain(item, place) for key, item in value.items()}
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, (Decimal, timedelta)):
-        return str(value)
-    raise DataError(
-        f"{place} holds {_kind(value)}, which is neither text nor number; leave it out or convert it to text"
-    )
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", type(None): "null", bool: "true or false"}
-    return names.get(
-        type(value), "a number" if isinstance(value, (int, float)) else f"a value of type {type(value).__name__}"
-    )
 
 
 def _spell(delimiter: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftlab.data.formats import Row, plain_row
+from ftlab.data.values import Row, plain_row
 from ftlab.errors import DataError, first_line
 from ftlab.events import EventType, Reporter
 from ftlab.hub import unreachable

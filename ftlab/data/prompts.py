@@ -42,7 +42,7 @@ def shots_for(train: Sequence[Example], labels: Sequence[str], k: int, seed: int
     The choice depends on what the rows hold, not on where they stand. Raises DataError when `train` has fewer rows.
     """
     if k > len(train):
-        raise DataError(f"shots: expected at most the {len(train):,} rows of train, found {k}; ask for fewer shots")
+        raise DataError(_too_many(k, len(train)))
     turns: dict[str, list[Example]] = {label: [] for label in sorted(labels, key=lambda label: digest([seed, label]))}
     for example in sorted(train, key=lambda example: digest([seed, example.example_id])):
         turns.setdefault(example.target, []).append(example)
@@ -52,6 +52,26 @@ def shots_for(train: Sequence[Example], labels: Sequence[str], k: int, seed: int
         chosen += [queue[turn] for queue in turns.values() if turn < len(queue)]
         turn += 1
     return chosen[:k]
+
+
+def check_shots(messages: Sequence[Message], k: int, train_rows: int, place: str = "shots") -> None:
+    """Raise DataError when `k` solved examples cannot be shown: too few rows, or no question to show them before."""
+    if k > train_rows:
+        raise DataError(_too_many(k, train_rows))
+    if k:
+        _last_question(messages, place)
+
+
+def _too_many(k: int, rows: int) -> str:
+    return f"shots: expected at most the {rows:,} rows of train, found {k}; ask for fewer shots"
+
+
+def _last_question(messages: Sequence[Message], place: str) -> int:
+    """The position of the last user message."""
+    last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise DataError(f"{place}: shots stand before the last user message, and there is none; add one")
+    return last
 
 
 def few_shot_messages(
@@ -69,9 +89,7 @@ def few_shot_messages(
     chat = render_messages(messages, fields, labels, place)
     if not shots:
         return chat
-    last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
-    if last is None:
-        raise DataError(f"{place}: shots stand before the last user message, and there is none; add one")
+    last = _last_question(messages, place)
     turns: list[ChatMessage] = []
     for shot in shots:
         question = render(messages[last].content, {**shot.fields, "labels": list(labels)}, f"{place}[{last}]")

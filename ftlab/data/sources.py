@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ftlab.catalog import DATASETS
 from ftlab.data.builtin import BuiltinData
-from ftlab.data.formats import READERS, Row, read_rows
+from ftlab.data.formats import READERS, Table, read_table
 from ftlab.data.hub import load_hub
-from ftlab.errors import DataError
+from ftlab.data.values import Row
+from ftlab.errors import DataError, Fault, SpecPath, blame
 from ftlab.events import Reporter, ignore
 from ftlab.files import sha256_file
 from ftlab.hub import HUB_ID, resolve_commit
@@ -20,6 +23,8 @@ from ftlab.plan.run import DataRef
 from ftlab.spec.schema import DataSpec
 
 BUILTIN = "builtin:"
+
+Result = TypeVar("Result")
 
 ROWS_VERSION = 1
 """Part of every content hash; raise it when a reader turns the same bytes into other rows."""
@@ -32,6 +37,13 @@ class Rows:
     by_split: dict[str | None, list[Row]]
     places: dict[str | None, str]
     """Where the rows of each entry come from, for messages."""
+    tables: dict[str | None, Table] = field(default_factory=dict)
+    """The files behind the entries that come from files."""
+
+    def place(self, split: str | None, index: int) -> str:
+        """Where one row stands, for messages: `rows.csv:17`."""
+        table = self.tables.get(split)
+        return table.place(index) if table else f"{self.places[split]}: row {index + 1}"
 
 
 def resolve_data(spec: DataSpec, root: Path) -> DataRef:
@@ -40,7 +52,8 @@ def resolve_data(spec: DataSpec, root: Path) -> DataRef:
     Raises DataError for a source that does not exist, UnknownNameError for an unknown builtin, FetchError when a hub is
     needed and cannot be asked.
     """
-    return DataRef(spec=spec, content=_content(spec, root), root=str(root.absolute()))
+    with blame("data", "source"):
+        return DataRef(spec=spec, content=_content(spec, root), root=str(root.absolute()))
 
 
 def load_rows(ref: DataRef, report: Reporter = ignore) -> Rows:
@@ -53,10 +66,12 @@ def load_rows(ref: DataRef, report: Reporter = ignore) -> Rows:
     if source is None or _is_file(source, Path(ref.root)):
         return _load_files(ref)
     if source.startswith(BUILTIN):
-        _unchanged(ref, _content(ref.spec, Path(ref.root)), source)
-        return Rows({None: _builtin(source).load(report)}, {None: source})
+        with blame("data", "source"):
+            _unchanged(ref, _content(ref.spec, Path(ref.root)), source)
+            return Rows({None: _builtin(source).load(report)}, {None: source})
     repo, commit = source.partition("@")[0], ref.content.split()[0]
-    by_split = load_hub(repo, commit, ref.spec.subset, report)
+    with blame("data", "source"):
+        by_split = load_hub(repo, commit, ref.spec.subset, report)
     return Rows(by_split, {split: f"{repo} ({split})" if split else repo for split in by_split})
 
 
@@ -66,11 +81,12 @@ def _content(spec: DataSpec, root: Path) -> str:
     if source is None or _is_file(source, root) or source.startswith(BUILTIN):
         if spec.subset is not None:
             raise DataError(
-                f"data.subset: only a data set of a hub has subsets, found '{spec.subset}'; remove the line"
+                f"data.subset: only a data set of a hub has subsets, found '{spec.subset}'; remove the line",
+                at=("data", "subset"),
             )
         if source is not None and source.startswith(BUILTIN):
             return digest([ROWS_VERSION, _builtin(source).content], 64)
-        return _files_digest({split: (path.suffix, _hash(path)) for split, path in _files(spec, root).items()})
+        return _files_digest(_each_file(_files(spec, root), lambda path: (path.suffix, _hash(path))))
     hub = HUB_ID.match(source)
     if hub is None:
         raise DataError(
@@ -85,10 +101,17 @@ def _files_digest(files: dict[str | None, tuple[str, str]]) -> str:
     return digest([ROWS_VERSION, {split or "rows": [end.lower(), found] for split, (end, found) in files.items()}], 64)
 
 
+def data_files(spec: DataSpec, root: Path) -> list[Path]:
+    """The files that hold the rows; none for a builtin and for a hub. Raises DataError for an unknown ending."""
+    return list(_files(spec, root).values())
+
+
 def _files(spec: DataSpec, root: Path) -> dict[str | None, Path]:
     if spec.files is not None:
-        named = spec.files.model_dump()
-        return {split: _place(root, name) for split, name in named.items() if name is not None}
+        named: dict[str | None, Path] = {
+            split: Path(name) for split, name in spec.files.model_dump().items() if name is not None
+        }
+        return _each_file(named, lambda name: _place(root, str(name)))
     if spec.source is not None and _is_file(spec.source, root):
         return {None: _place(root, spec.source)}
     return {}
@@ -97,17 +120,42 @@ def _files(spec: DataSpec, root: Path) -> dict[str | None, Path]:
 def _load_files(ref: DataRef) -> Rows:
     """Each file is read once, so that the rows are those of the very bytes whose hash is compared."""
     files = _files(ref.spec, Path(ref.root))
-    found: dict[str | None, tuple[str, str]] = {}
-    by_split: dict[str | None, list[Row]] = {}
+    read = _each_file(files, _read)
+    found = {split: (files[split].suffix, sha256) for split, (_, sha256) in read.items()}
+    with blame("data", "source" if None in files else "files"):
+        _unchanged(ref, _files_digest(found), ", ".join(str(path) for path in files.values()))
+    tables = {split: table for split, (table, _) in read.items()}
+    places = {split: str(path) for split, path in files.items()}
+    return Rows({split: table.rows for split, table in tables.items()}, places, tables)
+
+
+def _read(path: Path) -> tuple[Table, str]:
+    """The rows of a file and the sha256 of its bytes."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return read_table(path, data), hashlib.sha256(data).hexdigest()
+
+
+def file_path(split: str | None) -> SpecPath:
+    """The part of a spec that names the file of a split, or the one file of all."""
+    return ("data", "source") if split is None else ("data", "files", split)
+
+
+def _each_file(files: Mapping[str | None, Path], work: Callable[[Path], Result]) -> dict[str | None, Result]:
+    """`work` on every file. Raises one DataError with what is wrong with any of them."""
+    done: dict[str | None, Result] = {}
+    faults: list[Fault] = []
     for split, path in files.items():
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        found[split] = (path.suffix, hashlib.sha256(data).hexdigest())
-        by_split[split] = read_rows(path, data)
-    _unchanged(ref, _files_digest(found), ", ".join(str(path) for path in files.values()))
-    return Rows(by_split, {split: str(path) for split, path in files.items()})
+            with blame(*file_path(split)):
+                done[split] = work(path)
+        except DataError as error:
+            faults += error.faults
+    if faults:
+        raise DataError.of(faults)
+    return done
 
 
 def _unchanged(ref: DataRef, content: str, what: str) -> None:

@@ -55,6 +55,11 @@ _NODES = (
 )  # fmt: skip
 
 
+def check_template(template: str, place: str) -> None:
+    """Raise DataError that begins with `place` for a template that is not valid, whatever the columns are."""
+    _compiled(template, place)
+
+
 def render(template: str, context: Mapping[str, Any], place: str) -> str:
     """Fill `template` from `context`; a value of None reads as nothing.
 

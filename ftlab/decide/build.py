@@ -74,7 +74,7 @@ def build_view(
     split = split or facts.decision_split
     baseline = facts.baseline(split)
     rule = _rule(facts, split)
-    summaries = read_summaries(cursor, facts.arms)
+    summaries = read_summaries(cursor, (*facts.arms, *facts.bases))
     stored = _comparisons(cursor, facts, split, baseline)
     views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
     if split == TEST:
@@ -365,8 +365,10 @@ def _finalists(views: Sequence[ArmView], facts: Facts) -> list[ArmFacts]:
 
 
 def _progress(facts: Facts) -> Progress:
-    runs = [run for arm in facts.arms for run in arm.runs]
-    running = [arm.label for arm in facts.arms if any(run.status == Status.RUNNING for run in arm.runs)]
+    # The base's own run is work, though no candidate: every surface counts the runs that the plan counts.
+    arms = (*facts.bases, *facts.arms)
+    runs = [run for arm in arms for run in arm.runs]
+    running = [arm.label for arm in arms if any(run.status == Status.RUNNING for run in arm.runs)]
     return Progress(total=len(runs), by_status=dict(Counter(str(run.status) for run in runs)), running=running)
 
 

@@ -35,8 +35,16 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         "prompt_tokens_per_request": _mean_share(predictions, "prompt_tokens", "examples"),
         "output_tokens_per_request": _mean_share(predictions, "output_tokens", "examples"),
     }
+    memory = _whole(_mean(predictions, "serving_memory_bytes"))
     if arm.family == "prompt":
-        return Cost(train_seconds=0.0, train_tokens=0, trainable_parameters=0, artifact_bytes=0, **serving)
+        return Cost(
+            train_seconds=0.0,
+            train_tokens=0,
+            trainable_parameters=0,
+            artifact_bytes=0,
+            serving_memory_bytes=memory,
+            **serving,
+        )
     weights = [summaries[stage] for key in arm.keys("weights") if (stage := ("weights", key)) in summaries]
     return Cost(
         train_seconds=_mean(weights, "train_seconds"),
@@ -44,6 +52,7 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         peak_memory_bytes=_whole(_mean(weights, "peak_memory_bytes")),
         trainable_parameters=_whole(_mean(weights, "trainable_parameters")),
         artifact_bytes=_whole(_mean(weights, "artifact_bytes")),
+        serving_memory_bytes=memory,
         **serving,
     )
 

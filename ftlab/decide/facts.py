@@ -14,6 +14,7 @@ import duckdb
 
 from ftlab.errors import UsageError
 from ftlab.plan.opening import TEST, Opening, Role
+from ftlab.plan.run import BASE_FAMILY
 from ftlab.spec.schema import PriceSpec
 
 
@@ -94,6 +95,7 @@ class Facts:
     data: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]
     arms: tuple[ArmFacts, ...] = field(default=())
+    """The candidates."""
     prices: PriceSpec = field(default=PriceSpec())
     openings: tuple[Opening, ...] = field(default=())
     """Every opening of the test rows by this experiment, oldest first."""
@@ -101,6 +103,8 @@ class Facts:
     """When somebody saw something new of the same test rows, Unix times: other experiments in the folder included."""
     looks_at_other_splits: int = 0
     """The same for other splits of the same data: some of those rows may be test rows here."""
+    bases: tuple[ArmFacts, ...] = ()
+    """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
 
     @property
     def metric(self) -> str:
@@ -158,10 +162,11 @@ class Facts:
         return best(prompts, split, self.metric, self.direction(split, self.metric))
 
     def base_benchmark_key(self, arm: ArmFacts, task: str) -> str | None:
-        """The complete benchmark stage of the arm's base model as it is: a prompting arm of the same model has it."""
-        for other in self.arms:
+        """The complete benchmark stage of the arm's base model as it is: a prompting arm or the base's own run has
+        it."""
+        for other in (*self.arms, *self.bases):
             if (
-                other.family == "prompt"
+                other.family in ("prompt", BASE_FAMILY)
                 and _model_key(other) == _model_key(arm)
                 and (keys := other.keys("benchmark", task))
             ):
@@ -194,6 +199,7 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     runs = plan["runs"]
     openings = _openings(cursor, experiment_id)
     looks, elsewhere = _looks(cursor, openings)
+    arms = _arms(cursor, experiment_id)
     return Facts(
         experiment_id=experiment_id,
         name=name,
@@ -205,11 +211,12 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         benchmarks=tuple(plan["benchmarks"]["tasks"]),
         data=runs[0]["data"] if runs else {},
         models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
-        arms=_arms(cursor, experiment_id),
         prices=PriceSpec.model_validate(plan.get("prices") or {}),
         openings=openings,
         looks=looks,
         looks_at_other_splits=elsewhere,
+        arms=tuple(arm for arm in arms if arm.family != BASE_FAMILY),
+        bases=tuple(arm for arm in arms if arm.family == BASE_FAMILY),
     )
 
 

@@ -45,10 +45,10 @@ def _missing_benchmark(facts: Facts, views: Sequence[ArmView], task: str) -> lis
         return []
     by_id = {arm.arm_id: arm for arm in facts.arms}
     baseless = [view for view in without if facts.base_benchmark_key(by_id[view.arm_id], task) is None]
+    failed = next((run.reason for arm in facts.bases for run in arm.runs if run.reason), None)
     names = "every arm" if len(without) == len(views) else ", ".join(text.one_line(view.label) for view in without)
-    has_prompt = any(arm.family == "prompt" for arm in facts.arms)
-    if baseless and not has_prompt:
-        why = "the base itself is measured by a prompting arm, and the spec has none"
+    if baseless and failed:
+        why = f"the run of the base itself failed: {text.one_line(failed, 200)}"
     elif baseless:
         why = "not measured on the base yet"
     else:

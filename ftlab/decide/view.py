@@ -71,6 +71,9 @@ class Cost(ViewPart):
     train_seconds: float | None = None
     train_tokens: int | None = None
     peak_memory_bytes: int | None = None
+    """The most memory in use while training; None for an arm that trains nothing."""
+    serving_memory_bytes: int | None = None
+    """The most memory in use while predicting, batches of `execute.eval_batch_tokens` included."""
     trainable_parameters: int | None = None
     artifact_bytes: int | None = None
     """What has to be stored and shipped beside the base; 0 for a prompt."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.catalog import BENCHMARKS, suggest
-from ftlab.errors import FetchError, FtlabError, UnknownNameError, UsageError
+from ftlab.errors import FetchError, UnknownNameError, UsageError
+from ftlab.evaluate.registry import task_names
 from ftlab.events import Reporter
-from ftlab.files import file_lock, storage_errors, write_atomic
 from ftlab.paths import cache_dir
 from ftlab.spec.schema import BenchmarkSpec
 
@@ -45,37 +43,13 @@ def benchmark_version(task: str) -> str:
 
 
 def check_task(task: str) -> None:
-    """Raise UnknownNameError, with the nearest name, unless `task` exists.
-
-    Names of lm-eval's registry are listed once per version, in a process of its own that takes about 20 seconds, and
-    then come from the cache.
-    """
-    if _builtin(task) is None and task not in (known := registry_names()):
+    """Raise UnknownNameError, with the nearest name, unless `task` exists. Light: no torch, no lm-eval."""
+    if _builtin(task) is None and task not in (known := task_names()):
         offered = ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
         near = suggest(task, [*known, *(f"{BUILTIN}{name}" for name in BENCHMARKS.names())])
         raise UnknownNameError(
-            f"unknown benchmark '{task}'{near} (known: {offered}, and the {len(known)} names of `lm-eval ls tasks`)"
+            f"unknown benchmark '{task}'{near} (known: {offered}, and the {len(known):,} names of `lm-eval ls tasks`)"
         )
-
-
-def registry_names() -> list[str]:
-    """Every task and group name of the installed lm-eval, sorted."""
-    path = cache_dir() / "benchmarks" / f"lm-eval-{metadata.version('lm-eval')}-tasks.json"
-    if not path.exists():
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(path.with_suffix(".lock")):
-            if not path.exists():
-                write_atomic(path, json.dumps(_list_registry()).encode())
-    return json.loads(path.read_bytes())
-
-
-def _list_registry() -> list[str]:
-    code = "import json; from lm_eval.tasks import TaskManager; print(json.dumps(TaskManager().all_tasks))"
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if process.returncode:
-        raise FtlabError(f"lm-eval cannot list its tasks: {process.stderr.strip()[-500:]}")
-    return json.loads(process.stdout.splitlines()[-1])
 
 
 def _builtin(task: str) -> BuiltinBenchmark | None:

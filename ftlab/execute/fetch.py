@@ -1,12 +1,13 @@
-"""Bring what a sweep needs from outside before its first worker starts: models, and rows of builtin benchmarks.
+"""Bring what a sweep needs from outside before its first worker starts: models, and rows of benchmarks.
 
 A missing network or a wrong checksum is then one sentence at the start and no failed run. Converting a model takes
-torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins. Task names of lm-eval's
-registry are looked up there too, so that a mistyped one is not found after hours of training:
+torch and gigabytes, so it happens in a process of its own that is gone when the sweep begins. Task names are looked up
+there too: `ftlab resume` takes a plan that may have been made with another version of lm-eval.
 
     python -m ftlab.execute.fetch
     stdin:   {"models": [ModelRef, ...], "benchmarks": ["builtin:piqa", "arc_easy", ...]}
-    stdout:  {"phase": ..., "done": ..., "total": ..., "unit": ...} per progress, or {"error": ..., "class": ...}
+    stdout:  {"phase": ..., "done": ..., "total": ..., "unit": ...} per progress, or {"error": ..., "class": ...,
+             "at": the part of the spec that names what is missing}
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import ftlab.errors
 from ftlab.catalog import BENCHMARKS
-from ftlab.errors import FetchError, FtlabError
+from ftlab.errors import FetchError, FtlabError, UsageError, blame
 from ftlab.events import EventType
 from ftlab.plan.run import ModelRef, RunConfig
 
@@ -78,7 +79,7 @@ def _missing(runs: Iterable[RunConfig]) -> tuple[list[ModelRef], list[str]]:
 def _hear(message: dict[str, Any], on_progress: Callable[[dict[str, Any]], None]) -> None:
     if "error" in message:
         kind = getattr(ftlab.errors, message["class"], FetchError)
-        raise kind(message["error"])
+        raise kind(message["error"], at=tuple(message["at"]))
     on_progress(message)
 
 
@@ -94,20 +95,26 @@ def _report(type: EventType, **fields: Any) -> None:  # noqa: A002  the journal'
 
 def main() -> None:
     """Fetch what stdin asks for."""
-    from ftlab.evaluate.benchmarks import check_task
+    from ftlab.evaluate.benchmarks import check_task, load_tasks
     from ftlab.models.sources import fetch_model
 
     request = json.load(sys.stdin)
     sys.stdout = sys.stderr  # libraries print; stdout is for messages
     try:
         for model in request["models"]:
-            fetch_model(ModelRef.model_validate(model), _report)
-        for task in request["benchmarks"]:
-            check_task(task)
-            if task.startswith(BUILTIN):
-                BENCHMARKS.load(task.removeprefix(BUILTIN)).fetch(_report)
+            with blame("model"):
+                fetch_model(ModelRef.model_validate(model), _report)
+        for index, task in enumerate(request["benchmarks"]):
+            with blame("benchmarks", "tasks", index):
+                check_task(task)
+                if task.startswith(BUILTIN):
+                    BENCHMARKS.load(task.removeprefix(BUILTIN)).fetch(_report)
+                else:
+                    _say({"phase": "fetch", "done": 0, "total": 1, "unit": "benchmarks", "name": task})
+                    load_tasks(task, None, _report)
     except FtlabError as error:
-        _say({"error": str(error), "class": type(error).__name__})
+        at = error.faults[0].at if isinstance(error, UsageError) else ()
+        _say({"error": str(error), "class": type(error).__name__, "at": at})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ class Progress:
 
     def __init__(self, plan: Plan, workers: int) -> None:
         self._labels = {arm.arm_id: arm.label for arm in plan.arms}
-        self._seeds = len({config.seed for config in plan.runs})
+        self._seeds = Counter(config.arm_id for config in plan.runs)
         self._runs = {config.run_id: config for config in plan.runs}
         self._workers = workers
         self._began = time.monotonic()
@@ -126,7 +126,7 @@ class Progress:
     def label(self, config: RunConfig) -> str:
         """What people call a run: its arm's label, and the seed where there are several."""
         label = self._labels.get(config.arm_id, config.method_name)
-        return f"{label} seed={config.seed}" if self._seeds > 1 else label
+        return f"{label} seed={config.seed}" if self._seeds[config.arm_id] > 1 else label
 
     def stage_complete(self, config: RunConfig, stage: StageKey, seconds: float) -> None:
         """A stage stands on disk and took so long when it was computed."""

@@ -1,5 +1,10 @@
 """The pipeline that does the work: real data, real models. Lives in the worker and keeps its base from run to run.
 
+Memory is that of the whole worker process at its highest while the stage works (its libraries, the base, what is
+computed; sampled every 50 ms), from the moment the model stands ready; on a GPU, the highest that torch's allocator
+held. What an earlier run of the same worker freed is handed back to the system before a stage begins, so its peak is
+not charged to the next.
+
 A trained model is always used as it was stored, restored from the stage's folder: whether a run trained it a moment ago
 or a year ago, its predictions are the same to the last bit. Restoring costs a fraction of a second.
 """
@@ -7,7 +12,8 @@ or a year ago, its predictions are the same to the last bit. Restoring costs a f
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from ftlab.data.dataset import Dataset, Example
     from ftlab.models.chat import ChatIds
     from ftlab.models.load import LoadedModel
+    from ftlab.train.meter import PeakMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,15 @@ class RealPipeline:
     def predictions(
         self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter
     ) -> Summary:
-        """Generate an answer to every row, or choose the likeliest label."""
+        """Generate an answer to every row, or choose the likeliest label. `serving_memory_bytes` is the peak."""
         from ftlab.evaluate.predict import predict
 
         base = self._load(config.model, report)
         model = self._model(config, base, weights)
-        return predict(model, base, self._dataset(dataset), config, split, out, report)
+        rows = self._dataset(dataset)
+        with _watched(model) as memory:
+            summary = predict(model, base, rows, config, split, out, report)
+        return {**summary, "serving_memory_bytes": memory.peak}
 
     def scores(
         self, config: RunConfig, split: str, dataset: Path, predictions: Path, out: Path, report: Reporter
@@ -82,12 +92,14 @@ class RealPipeline:
         return summary
 
     def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:
-        """Run one task of lm-eval."""
+        """Run one task of lm-eval. `peak_memory_bytes` is the peak."""
         from ftlab.evaluate.benchmarks import run_benchmark
 
         base = self._load(config.model, report)
         model = self._model(config, base, weights)
-        return run_benchmark(task, model, base, config.benchmarks, out, report, config.execute.eval_batch_tokens)
+        with _watched(model) as memory:
+            summary = run_benchmark(task, model, base, config.benchmarks, out, report, config.execute.eval_batch_tokens)
+        return {**summary, "peak_memory_bytes": memory.peak}
 
     def close(self) -> None:
         """Let go of the models."""
@@ -131,6 +143,19 @@ class RealPipeline:
         if self._read is None or self._read[0] != folder:
             self._read = folder, read_dataset(folder)
         return self._read[1]
+
+
+@contextmanager
+def _watched(model: Any) -> Iterator[PeakMemory]:
+    """Watch the memory of a block that works with `model`; the peak is there when the block has ended."""
+    from ftlab.train.meter import PeakMemory
+
+    memory = PeakMemory(model.device)
+    memory.start()
+    try:
+        yield memory
+    finally:
+        memory.stop()
 
 
 def _identity(ref: ModelRef) -> tuple[str, str]:

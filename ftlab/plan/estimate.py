@@ -10,7 +10,7 @@ from typing import Any
 
 from ftlab.plan.lengths import ArmLengths
 from ftlab.plan.model_facts import ModelFacts, model_facts
-from ftlab.plan.run import Arm, Plan, RunConfig, StageKey
+from ftlab.plan.run import BASE_FAMILY, Arm, Plan, RunConfig, StageKey
 from ftlab.plan.speeds import TRAINING_FLOPS, PastStage, Speeds
 
 START_SECONDS = 8.0
@@ -94,7 +94,7 @@ def estimate_plan(
         methods.append(
             MethodEstimate(
                 method=name,
-                type=str(arms[0].method["type"]),
+                type=BASE_FAMILY if arms[0].family == BASE_FAMILY else str(arms[0].method["type"]),
                 arms=len(arms),
                 runs=sum(run.method_name == name for run in plan.runs),
                 runs_done=complete[name],

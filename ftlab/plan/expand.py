@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftlab.catalog import METHODS, METRICS
-from ftlab.errors import Problem, SpecError
+from ftlab.errors import Fault, Problem, SpecError, UnknownNameError, gathered
 from ftlab.plan import identity
-from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
+from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.spec.placed import problem_of
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
@@ -23,20 +24,19 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     """Everything that the experiment will do, in the order of execution.
 
     Arms come in the order of the spec; runs by model, then by seed, then by arm, so that a worker keeps the base it has
-    loaded and the first replicate of every arm is there before the second of any.
+    loaded and the first replicate of every arm is there before the second of any. Where something is trained and no
+    arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
 
     Raises:
-        SpecError: for two places that stand for the same arm, and for a search, which this version cannot run.
-        UsageError: when the model or the data cannot be settled.
+        SpecError: for two places that stand for the same arm, for a benchmark that does not exist, and for a search,
+            which this version cannot run.
+        UsageError: when the models or the data cannot be settled; a SpecError with the places of all that are wrong.
     """
     _refuse_searches(loaded)
-    from ftlab.data.sources import resolve_data
-    from ftlab.models.sources import resolve_model
-
-    data = resolve_data(loaded.spec.data, loaded.root)
-    models = [resolve_model(model, loaded.root) for model in loaded.models]
+    _refuse_unknown_benchmarks(loaded)
+    data, models = _settled(loaded)
     experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
-    arms = experiment.arms()
+    arms = [*experiment.arms(), *experiment.bases()]
     runs = experiment.runs(arms)
     _refuse_duplicates(arms, runs, loaded)
     return Plan(
@@ -53,6 +53,39 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         arms=tuple(arms),
         runs=tuple(runs),
     )
+
+
+def _settled(loaded: LoadedSpec) -> tuple[DataRef, list[ModelRef]]:
+    """The data and the models of a spec, each with its identity."""
+    from ftlab.data.look import look_at
+    from ftlab.data.sources import resolve_data
+    from ftlab.models.sources import resolve_model
+
+    faults: list[Fault] = []
+    data: DataRef | None = None
+    models: list[ModelRef] = []
+    with gathered(faults, "data"):
+        data = resolve_data(loaded.spec.data, loaded.root)
+    for index, model in enumerate(loaded.models):
+        with gathered(faults, "model", *([index] if isinstance(loaded.spec.model, list) else [])):
+            models.append(resolve_model(model, loaded.root))
+    if faults or data is None:
+        # One round of mending for all of it, as far as it can be seen without the rest.
+        faults = list(dict.fromkeys([*faults, *look_at(loaded)]))
+        raise SpecError([problem_of(loaded, fault) for fault in faults])
+    return data, models
+
+
+def needs_base_runs(loaded: LoadedSpec) -> bool:
+    """Whether benchmarks are asked for, some arm is trained, and none runs on the base as it is."""
+    trained = [method.config.trained for method in loaded.arms]
+    return bool(loaded.spec.benchmarks.tasks) and bool(trained) and all(trained)
+
+
+def count_runs(loaded: LoadedSpec) -> int:
+    """How many runs the plan of a spec has."""
+    models = len(loaded.models)
+    return models * len(loaded.arms) * len(loaded.spec.seeds) + models * needs_base_runs(loaded)
 
 
 def arm_label(name: str, varied: dict[str, Any], ordinals: dict[str, int]) -> str:
@@ -86,6 +119,24 @@ def _refuse_searches(loaded: LoadedSpec) -> None:
         raise SpecError(problems)
 
 
+def _refuse_unknown_benchmarks(loaded: LoadedSpec) -> None:
+    """Before anything is fetched, and long before anything is trained."""
+    tasks = loaded.spec.benchmarks.tasks
+    if not tasks:
+        return
+    from ftlab.evaluate.benchmarks import check_task
+
+    problems = []
+    for index, task in enumerate(tasks):
+        try:
+            check_task(task)
+        except UnknownNameError as error:
+            path = ("benchmarks", "tasks", index)
+            problems.append(loaded.tree.place_of(path).problem(path, str(error)))
+    if problems:
+        raise SpecError(problems)
+
+
 @dataclass(frozen=True)
 class _Expander:
     """One experiment with its model and data settled."""
@@ -106,11 +157,7 @@ class _Expander:
         """Every arm, in the order of the spec."""
         arms: list[Arm] = []
         ordinals = _ordinals(self.loaded.arms)
-        shared = {
-            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
-            "task": self.spec.task.model_dump(mode="json"),
-            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
-        }
+        shared = self._shared()
         for method in self.loaded.arms:
             config = method.config.model_dump(mode="json")
             for spec, model in self.models:
@@ -131,6 +178,34 @@ class _Expander:
                 )
         return arms
 
+    def bases(self) -> list[Arm]:
+        """The base models themselves, where nothing else would measure what they could do before."""
+        if not needs_base_runs(self.loaded):
+            return []
+        config = METHODS.load("prompt").Config().model_dump(mode="json")
+        several = len(self.models) > 1
+        return [
+            Arm(
+                arm_id=identity.arm_id(self.id, BASE_NAME, model, config, self._shared()),
+                method_name=BASE_NAME,
+                family=BASE_FAMILY,
+                label=f"{BASE_NAME} {_model_name(spec, self.models)}" if several else BASE_NAME,
+                model=model,
+                method=config,
+                varied={},
+                place=str(self.loaded.place("benchmarks")),
+            )
+            for spec, model in self.models
+        ]
+
+    def _shared(self) -> dict[str, Any]:
+        """What all arms have in common."""
+        return {
+            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
+            "task": self.spec.task.model_dump(mode="json"),
+            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
+        }
+
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
@@ -139,11 +214,24 @@ class _Expander:
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
         by_model = sorted(arms, key=lambda arm: order[arm.model.revision, arm.model.dtype])
-        runs = [self._run(arm, seed, dataset, metrics, benchmarks) for seed in self.spec.seeds for arm in by_model]
+        bases = [arm for arm in by_model if arm.family == BASE_FAMILY]
+        runs = [self._base_run(arm, benchmarks) for arm in bases]
+        for seed in self.spec.seeds:
+            runs += [self._run(arm, seed, dataset, metrics, benchmarks) for arm in by_model if arm not in bases]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
     def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> RunConfig:
-        run = RunConfig(
+        run = self._config(arm, seed, SPLITS)
+        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
+
+    def _base_run(self, arm: Arm, benchmarks: dict[str, str]) -> RunConfig:
+        run = self._config(arm, self.spec.seeds[0], ())
+        weights = identity.base_key(run.model)
+        return run.model_copy(update={"stages": tuple(_benchmark_stages(run, weights, benchmarks))})
+
+    def _config(self, arm: Arm, seed: int, splits: tuple[str, ...]) -> RunConfig:
+        """A run without its stages."""
+        return RunConfig(
             experiment_id=self.id,
             run_id=identity.run_id(arm.arm_id, seed),
             arm_id=arm.arm_id,
@@ -155,10 +243,9 @@ class _Expander:
             method=arm.method,
             benchmarks=self.spec.benchmarks,
             execute=self.spec.execute,
-            splits=SPLITS,
+            splits=splits,
             stages=(),
         )
-        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
 
 def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
@@ -170,10 +257,14 @@ def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: d
         stages.append(StageKey(kind="weights", key=weights))
     for split in run.splits:
         stages += _answers(run, split, weights, dataset, metrics)
-    for task, version in benchmarks.items():
-        key = identity.benchmark_key(weights, task, version, run.benchmarks)
-        stages.append(StageKey(kind="benchmark", name=task, key=key))
-    return stages
+    return [*stages, *_benchmark_stages(run, weights, benchmarks)]
+
+
+def _benchmark_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) -> list[StageKey]:
+    return [
+        StageKey(kind="benchmark", name=task, key=identity.benchmark_key(weights, task, version, run.benchmarks))
+        for task, version in benchmarks.items()
+    ]
 
 
 def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, str]) -> list[StageKey]:

@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftlab.errors import blame
 from ftlab.plan.run import Arm, ModelRef, Plan
 from ftlab.spec.schema import Message
 
@@ -88,7 +89,8 @@ def count_lengths(plan: Plan, dataset: Dataset) -> dict[str, ArmLengths]:
         if revision not in tokenizers:
             tokenizers[revision] = open_tokens(arm.model)
         counter = counters.setdefault(revision, _Counter(plan, dataset, tokenizers[revision]))
-        found = counter.arm(arm)
+        with blame("methods", arm.method_name):
+            found = counter.arm(arm)
         if found is not None:
             lengths[arm.arm_id] = found
     return lengths

@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftlab.data.records import Finding
+from ftlab.errors import DataError, Fault, gathered
 from ftlab.plan.fairness import attention_only, shared_rates
 from ftlab.plan.lengths import ArmLengths, count_lengths
-from ftlab.plan.run import Arm, Plan
+from ftlab.plan.run import BASE_FAMILY, Arm, Plan
+from ftlab.spec.load import LoadedSpec
+from ftlab.spec.placed import placed
+from ftlab.spec.templates import templates_of
 
 if TYPE_CHECKING:
     from ftlab.data.records import Dataset
@@ -21,15 +25,35 @@ POWER_FACTOR = 2.8
 """1.96 + 0.84: a two-sided test at 5% that finds a true difference in 80% of cases."""
 
 
-def preflight(plan: Plan) -> tuple[list[Finding], dict[str, ArmLengths]]:
+def preflight(plan: Plan, loaded: LoadedSpec | None = None) -> tuple[list[Finding], dict[str, ArmLengths]]:
     """What a person should know before running `plan`, worst first, and the token counts by arm id.
 
     Reads the data (fetching it on first use) and renders every prompt of the plan. Raises DataError when the data
-    cannot be read, does not suffice, or lacks a column that a template names.
+    cannot be read, does not suffice, or lacks a column that a template names; with the spec that the plan was made
+    from, SpecError with the places of all that is wrong.
     """
     from ftlab.data.dataset import build_dataset
 
-    return examine(plan, build_dataset(plan.runs[0].data, plan.task))
+    with placed(loaded):
+        dataset = build_dataset(plan.runs[0].data, plan.task)
+        _refuse(plan, dataset, loaded)
+        return examine(plan, dataset)
+
+
+def _refuse(plan: Plan, dataset: Dataset, loaded: LoadedSpec | None) -> None:
+    """Raise DataError with every template that does not fit the rows, and every arm with too many shots."""
+    from ftlab.data.look import sample_of, template_faults
+    from ftlab.data.prompts import check_shots
+
+    faults: list[Fault] = []
+    if loaded is not None:
+        faults += template_faults(templates_of(loaded.tree), sample_of(dataset))
+    messages = {run.arm_id: run.messages for run in plan.runs}
+    for arm in plan.arms:
+        with gathered(faults, "methods", arm.method_name, "shots"):
+            check_shots(messages[arm.arm_id], arm.method["shots"], len(dataset.splits["train"]))
+    if faults:
+        raise DataError.of(faults)
 
 
 def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmLengths]]:
@@ -43,6 +67,7 @@ def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmL
         *_uncounted(plan, lengths),
         _no_baseline(plan),
         *_unfair(plan),
+        _unlike_decoding(plan),
         _too_small(plan, dataset),
     ]
     return [finding for finding in found if finding is not None], lengths
@@ -91,10 +116,7 @@ def _uncounted(plan: Plan, lengths: Mapping[str, ArmLengths]) -> list[Finding]:
 def _no_baseline(plan: Plan) -> Finding | None:
     if any(arm.family == "prompt" for arm in plan.arms):
         return None
-    message = (
-        "no method of type prompt: there is nothing to compare with, and no forgetting can be measured; "
-        "add one, e.g. zero_shot: {type: prompt}"
-    )
+    message = "no method of type prompt: there is nothing to compare with; add one, e.g. zero_shot: {type: prompt}"
     return Finding("no_baseline", message, len(plan.arms))
 
 
@@ -102,6 +124,26 @@ def _unfair(plan: Plan) -> list[Finding]:
     """What would favour one method over another."""
     found = {"shared_learning_rates": shared_rates(plan.arms), "attention_only": attention_only(plan.arms)}
     return [Finding(code, message, len(plan.arms)) for code, message in found.items() if message is not None]
+
+
+def _unlike_decoding(plan: Plan) -> Finding | None:
+    """Choosing labels always gives a valid answer: where one side of a comparison may and the other may not, a part of
+    the difference is the decoding's."""
+    candidates = [arm for arm in plan.arms if arm.family != BASE_FAMILY]
+    prompts = {_decode(plan, arm) for arm in candidates if arm.family == "prompt"}
+    trained = {_decode(plan, arm) for arm in candidates if arm.family != "prompt"}
+    if not prompts or not trained or ("choose" in prompts) == ("choose" in trained):
+        return None
+    chosen, other = ("prompting", "trained") if "choose" in prompts else ("trained", "prompting")
+    message = (
+        f"{chosen} arms may choose among the labels and no {other} arm does, so a part of any difference is the "
+        f"decoding's: add decode: {{grid: [generate, choose]}} to the {other} methods, which costs predictions only"
+    )
+    return Finding("unlike_decoding", message, len(candidates))
+
+
+def _decode(plan: Plan, arm: Arm) -> str:
+    return arm.method.get("decode") or plan.task.decode
 
 
 def _too_small(plan: Plan, dataset: Dataset) -> Finding | None:

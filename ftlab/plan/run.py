@@ -14,6 +14,12 @@ from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec
 
 StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
 
+BASE_FAMILY = "base"
+"""The family of an arm that is the base model itself: benchmarked, so that forgetting has something to be measured
+against, and no candidate."""
+BASE_NAME = "base model"
+"""What such an arm is called where methods are listed. No method of a spec can have a name with a blank."""
+
 
 class Record(BaseModel):
     """The base of frozen records."""
@@ -93,7 +99,7 @@ class Arm(Record):
     arm_id: str
     method_name: str
     family: str
-    """`prompt`, `adapter` or `full`: from the method's class."""
+    """`prompt`, `adapter` or `full`: from the method's class; `base` for the base model itself."""
     label: str
     """The method's name and the values that tell this arm from its siblings, e.g. `lora r=16 learning_rate=0.0005`."""
     model: ModelRef
@@ -101,7 +107,7 @@ class Arm(Record):
     varied: dict[str, Any]
     """The fields that a range gave a value, by dotted path."""
     place: str
-    """`file:line:col` of the method in the spec."""
+    """`file:line:col` of the method in the spec; of the benchmarks for the base model itself."""
 
 
 class Plan(Record):

@@ -62,7 +62,7 @@ class RunRow:
     """By `<split>/<metric>`, without the metrics of single classes."""
     cost: dict[str, float]
     """train_seconds, train_tokens, peak_memory_bytes, trainable_parameters, artifact_bytes, tokens_per_second,
-    seconds_per_1k: as far as its stages tell."""
+    seconds_per_1k, serving_memory_bytes: as far as its stages tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ _COSTS = (
     "artifact_bytes",
     "tokens_per_second",
     "seconds_per_1k",
+    "serving_memory_bytes",
 )
 
 

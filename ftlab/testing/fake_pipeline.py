@@ -97,6 +97,7 @@ class FakePipeline:
             "seconds_per_1k": 500.0 / len(rows),
             "shot_ids": [],
             "truncated": 0,
+            "serving_memory_bytes": 500_000,
         }
 
     def scores(

@@ -134,6 +134,7 @@ class InventedStages:
             "seconds_per_1k": 1000 * seconds / len(rows) if rows else 0.0,
             "shot_ids": [row[0] for row in self.sweep.splits["train"][: arm.values.get("shots", 0)]],
             "truncated": 0,
+            "serving_memory_bytes": 1_300_000_000,
         }
 
     def _scores(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:

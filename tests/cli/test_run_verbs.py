@@ -130,3 +130,37 @@ def test_doctor_tells_what_is_wrong_and_how_to_mend_it(desk: Desk) -> None:
     done = desk("doctor", "--results", "file/results")
     assert done.returncode == 2
     assert "choose another (--results)" in done.stdout
+
+
+def test_forgetting_is_measured_without_a_prompt_too_and_the_base_is_benchmarked_once(desk: Desk) -> None:
+    (desk.folder / "spec.yaml").write_text(
+        SPEC.replace("  zero_shot: {type: prompt}\n", "") + "benchmarks: {tasks: [builtin:piqa], limit: 10}\n"
+    )
+    planned = desk("plan", "spec.yaml", "--json")
+    estimate = json.loads(planned.stdout)["estimate"]
+    assert estimate["runs"] == 3
+    assert [(method["method"], method["type"], method["runs"], method["stages"]) for method in estimate["methods"]] == [
+        ("lora", "lora", 2, 9),
+        ("base model", "base", 1, 1),
+    ]
+    assert "3 runs" in desk("validate", "spec.yaml").stdout
+    done = desk("run", "spec.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    view = json.loads(done.stdout)["view"]
+    assert [arm["method_name"] for arm in view["arms"]] == ["lora", "lora"], "the base is no candidate"
+    assert all(arm["benchmarks"][0]["base"]["n"] == 20 for arm in view["arms"])
+    assert view["progress"]["total"] == 3
+    assert not [part for part in view["missing"] if "piqa" in part["what"]]
+    begun = [line["key"] for line in read_work(desk.results) if line["kind"] == "benchmark" and line["what"] == "begin"]
+    assert len(begun) == len(set(begun)) == 3, "the base once, each trained arm once"
+    status = desk("status").stdout
+    assert "3 runs: 3 complete" in status
+    base = next(run for run in json.loads(planned.stdout)["runs"] if len(run["stages"]) == 1)
+    assert base["run_id"] in desk("ls", "colours").stdout
+    shown = desk("show", base["run_id"])
+    assert shown.returncode == 0, shown.stderr
+    assert "base model" in shown.stdout
+    desk("run", "spec.yaml", "-s", "name=another")
+    desk("run", "spec.yaml", "-s", "methods.zero_shot={type: prompt}")
+    again = [line for line in read_work(desk.results) if line["kind"] == "benchmark" and line["what"] == "begin"]
+    assert len(again) == 3, "once for every experiment and every method"

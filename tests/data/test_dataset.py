@@ -115,7 +115,8 @@ def test_labels_of_the_task_keep_their_order(tmp_path: Path) -> None:
 def test_a_target_outside_of_the_labels_is_refused_with_its_row(tmp_path: Path) -> None:
     task = TASK.model_copy(update={"labels": ["red", "blue", "gren"]})
     with pytest.raises(
-        DataError, match=r"rows\.jsonl: row \d+ has the target 'green', .*did you mean 'gren'\?; add it"
+        DataError,
+        match=r"rows\.jsonl:\d+: the target 'green' is not in task\.labels, did you mean 'gren'\? \(20 such rows\)",
     ):
         build(tmp_path, tiny_rows(60), task)
 

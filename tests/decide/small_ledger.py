@@ -150,7 +150,8 @@ class SmallLedger:
             for metric in self.metrics:
                 score = {"accuracy": float(result), "valid_format": float(parsed is not None)}.get(metric)
                 self.insert("scores", f"s-{run_id}", f"e{row:04d}", metric, score, parsed)
-        self.stage("predictions", f"p-{run_id}", {"seconds_per_1k": arm.seconds_per_1k, "tokens_per_second": 500.0})
+        served = {"tokens_per_second": 500.0, "serving_memory_bytes": 6 * 10**8}
+        self.stage("predictions", f"p-{run_id}", served | {"seconds_per_1k": arm.seconds_per_1k})
         if trained:
             weights = {"train_seconds": arm.train_seconds, "train_tokens": 1000, "peak_memory_bytes": 10**9}
             self.stage(

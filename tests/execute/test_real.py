@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -112,11 +113,45 @@ def test_the_base_is_loaded_once_for_all_runs(plan: Plan, done: Path, tmp_path: 
     assert len(loads) == 1
 
 
+def test_serving_memory_is_measured_for_every_arm(plan: Plan, done: Path) -> None:
+    for config in plan.runs:
+        folder = stage(done, config, "predictions", "validation")
+        assert 50e6 < json.loads((folder / "summary.json").read_text())["serving_memory_bytes"] < 20e9
+
+
+def test_a_reused_worker_does_not_charge_one_runs_memory_to_the_next(
+    plan: Plan, done: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import numpy as np
+
+    import ftlab.evaluate.predict
+
+    predict = ftlab.evaluate.predict.predict
+    big = 400_000_000
+
+    def greedy(*arguments):
+        held = np.ones(big // 8)
+        time.sleep(0.2)  # longer than the memory goes unwatched
+        return predict(*arguments) | {"held": held.nbytes}
+
+    pipeline = RealPipeline(threads=1)
+    config, peaks = run_of(plan, "zero_shot"), []
+    for number, function in enumerate((predict, greedy, predict)):
+        monkeypatch.setattr(ftlab.evaluate.predict, "predict", function)
+        out = tmp_path / str(number)
+        out.mkdir()
+        summary = pipeline.predictions(config, "validation", stage(done, config, "dataset"), None, out, ignore)
+        peaks.append(summary["serving_memory_bytes"])
+    assert peaks[1] - peaks[0] > 0.8 * big
+    assert peaks[2] - peaks[0] < 0.2 * big
+
+
 def test_rescoring_imports_no_torch(plan: Plan, done: Path, tmp_path: Path) -> None:
     config = run_of(plan, "lora")
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = f"""
 import sys
+import time
 from pathlib import Path
 from ftlab.events import ignore
 from ftlab.execute.real import RealPipeline

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.errors import SpecError
-from ftlab.plan.expand import arm_label, build_plan
+from ftlab.plan.expand import arm_label, build_plan, count_runs
 from ftlab.plan.run import Plan
 from ftlab.spec.load import LoadedSpec
 
@@ -54,6 +54,47 @@ def test_the_base_is_benchmarked_once_for_all_prompting(make_plan: Planner) -> N
     prompting = [run for run in make_plan().runs if run.method_name in ("zero_shot", "few_shot")]
     assert len(prompting) == 6
     assert len({run.key("benchmark", "builtin:piqa") for run in prompting}) == 1
+
+
+NO_PROMPTS = (
+    ("  zero_shot: {type: prompt}\n", ""),
+    ("  few_shot: {type: prompt, shots: {grid: [2, 4]}}\n", ""),
+)
+
+
+def test_without_a_prompt_the_base_has_a_run_of_its_own_for_the_benchmarks(load: Loader) -> None:
+    loaded = load(*NO_PROMPTS)
+    plan = build_plan(loaded)
+    base = plan.runs[0]
+    assert (base.method_name, base.splits) == ("base model", ())
+    assert [(stage.kind, stage.name) for stage in base.stages] == [("benchmark", "builtin:piqa")]
+    assert [(arm.label, arm.family) for arm in plan.arms if arm.family == "base"] == [("base model", "base")]
+    assert sum(run.method_name == "base model" for run in plan.runs) == 1, "one, whatever the number of seeds"
+    assert len(plan.runs) == count_runs(loaded) == 7
+    with_prompts = build_plan(load())
+    assert base.stages[0] in with_prompts.runs[0].stages, "the very stage that a prompting arm has"
+
+
+@pytest.mark.parametrize(
+    "changes", [(), ((NO_PROMPTS[0][0], ""),), (*NO_PROMPTS, ("{tasks: [builtin:piqa], limit: 10}", "{}"))]
+)
+def test_no_run_of_the_base_where_it_would_measure_nothing_new(load: Loader, changes: tuple) -> None:
+    loaded = load(*changes)
+    plan = build_plan(loaded)
+    assert not [arm for arm in plan.arms if arm.family == "base"]
+    assert len(plan.runs) == count_runs(loaded)
+
+
+def test_each_model_has_its_own_base_run_first(load: Loader) -> None:
+    both = "model=[builtin:smollm2-135m-instruct, {source: builtin:smollm2-135m-instruct, dtype: bfloat16}]"
+    plan = build_plan(load(*NO_PROMPTS, overrides=(both,)))
+    firsts = {run.model.dtype: run.method_name for run in reversed(plan.runs)}
+    assert firsts == {"float32": "base model", "bfloat16": "base model"}
+    labels = [arm.label for arm in plan.arms if arm.family == "base"]
+    assert labels == [
+        "base model builtin:smollm2-135m-instruct float32",
+        "base model builtin:smollm2-135m-instruct bfloat16",
+    ]
 
 
 def test_work_that_seeds_cannot_change_is_shared(make_plan: Planner) -> None:
@@ -177,3 +218,18 @@ def test_varied_prompts_are_numbered(make_plan: Planner) -> None:
 def test_a_plan_survives_being_written(make_plan: Planner) -> None:
     plan = make_plan()
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_benchmarks_that_do_not_exist_are_all_told_with_their_places(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ftlab.evaluate.benchmarks
+
+    monkeypatch.setattr(ftlab.evaluate.benchmarks, "task_names", lambda: ["hellaswag", "arc_easy"])
+    loaded = load(("[builtin:piqa]", "[helaswag, arc_easy, nonsense, builtin:piqa]"))
+    with pytest.raises(SpecError) as caught:
+        build_plan(loaded)
+    first, second = caught.value.problems
+    assert (first.line, first.path) == (16, "benchmarks.tasks.0")
+    assert "unknown benchmark 'helaswag', did you mean 'hellaswag'?" in first.message
+    assert second.path == "benchmarks.tasks.2"

@@ -65,6 +65,23 @@ def test_one_learning_rate_for_all_is_told(make_plan: Planner, rates: tuple[str,
     assert ("shared_learning_rates" in findings(make_plan(overrides=overrides))) is told
 
 
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ((), None),
+        (("methods.zero_shot.decode=choose",), "add decode: {grid: [generate, choose]} to the trained methods"),
+        (("methods.lora.decode=choose",), "add decode: {grid: [generate, choose]} to the prompting methods"),
+        (("methods.zero_shot.decode=choose", "methods.full.decode={grid: [generate, choose]}"), None),
+        (("task.decode=choose",), None),
+    ],
+)
+def test_a_decoding_that_one_side_alone_may_use_is_told(
+    make_plan: Planner, overrides: tuple[str, ...], told: str | None
+) -> None:
+    message = findings(make_plan(overrides=overrides)).get("unlike_decoding")
+    assert (message is None) if told is None else told in (message or "")
+
+
 def test_an_experiment_without_prompting_is_told(make_plan: Planner) -> None:
     drop = "  zero_shot: {type: prompt}\n  few_shot: {type: prompt, shots: {grid: [2, 4]}}\n"
     assert "nothing to compare with" in findings(make_plan((drop, "")))["no_baseline"]

@@ -94,6 +94,8 @@ def test_html_shows_every_number_of_the_view(view: DecisionView):
             assert cells[f"metrics {arm.arm_id}", name] == fmt.estimate(arm.metrics.get(name), unit)
         row = f"cost {arm.arm_id}"
         assert cells[row, "peak_memory_bytes"] == fmt.size(arm.cost.peak_memory_bytes)
+        assert cells[row, "serving_memory_bytes"] == fmt.size(arm.cost.serving_memory_bytes)
+        assert arm.cost.serving_memory_bytes
         assert cells[row, "artifact_bytes"] == fmt.size(arm.cost.artifact_bytes)
         assert cells[row, "trainable_parameters"] == fmt.compact(arm.cost.trainable_parameters)
         assert cells[row, "tokens_per_second"] == fmt.rate(arm.cost.prediction_tokens_per_second)

@@ -50,7 +50,7 @@ def test_runs_come_in_the_plans_order_with_what_they_have(cursor: Any, experimen
     assert [row.method_name for row in rows] == [arm.method_name for arm in ARMS]
     prompt, lora, full, failed = rows[0], rows[5], rows[6], rows[7]
     assert set(prompt.metrics) == {"validation/accuracy", "validation/macro_f1", "validation/valid_format"}
-    assert set(prompt.cost) == {"tokens_per_second", "seconds_per_1k"}
+    assert set(prompt.cost) == {"tokens_per_second", "seconds_per_1k", "serving_memory_bytes"}
     assert lora.cost["trainable_parameters"] == 305_152 * 16
     assert lora.cost["tokens_per_second"] > 20_000  # of prediction, not of training
     assert full.cost["train_seconds"] == 95.0
