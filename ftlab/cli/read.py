@@ -225,14 +225,18 @@ def _print_view(view: DecisionView, as_json: bool) -> None:
 def _show_run(opened: OpenResults, run_id: str, as_json: bool) -> None:
     from ftlab.cli import tables
     from ftlab.store import queries
+    from ftlab.store.classes import class_reports
 
     detail = queries.run_detail(opened.cursor, run_id)
     if detail is None:
         raise UsageError(f"no run '{run_id}' in these results; `ftlab ls EXPERIMENT` lists them")
+    classes = class_reports(opened.cursor, run_id)
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, **asdict(detail)})
+        print_json(
+            {"schema_version": SCHEMA_VERSION, **asdict(detail), "classes": [asdict(report) for report in classes]}
+        )
     else:
-        tables.print_run(console(), detail)
+        tables.print_run(console(), detail, classes)
 
 
 def _experiment_and_arms(opened: OpenResults, words: list[str]) -> tuple[str, list[str]]:

@@ -76,6 +76,18 @@ class Cost(ViewPart):
     seconds_per_1k_requests: float | None = None
 
 
+class LabelFigures(ViewPart):
+    """How an arm does on the cases of one label."""
+
+    label: str
+    support: int
+    """Cases of the split with this label as their right answer."""
+    recall: Estimate | None
+    """Of the cases with this label, the share answered so."""
+    precision: Estimate | None
+    """Of the answers with this label, the share that is right; None when the arm never gave it."""
+
+
 class ArmView(ViewPart):
     """One row of the method table."""
 
@@ -113,6 +125,8 @@ class ArmView(ViewPart):
     """All benchmarks together: `no` when one is beyond the limit, `yes` when all are within; None without any."""
     format_gate: Gate | None = None
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
+    labels: list[LabelFigures] = []
+    """Label by label in the order of the alphabet; empty where there are no labels or no result yet."""
 
 
 class Regression(ViewPart):

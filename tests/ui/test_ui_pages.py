@@ -13,7 +13,7 @@ from conftest import publish
 
 from ftlab.events import Status
 from ftlab.store import queries
-from ftlab.testing.journals import ARMS, FakeArm, make_results
+from ftlab.testing.journals import ARMS, LABELS, FakeArm, make_results
 from ftlab.ui import data, parts
 from ftlab.ui.pages import decision, runs
 
@@ -207,6 +207,22 @@ def test_run_page_shows_curves_stages_and_environment(finished: Path, open_app: 
     assert "✓ computed" in body
     assert "method.learning_rate" in body
     assert "made up for" in texts(app)
+
+
+def test_a_scored_run_shows_its_labels_and_what_they_are_taken_for(finished: Path, open_app: Open) -> None:
+    source = data.newest(finished)
+    assert source is not None
+    [experiment] = [row.experiment_id for row in data.read(source, queries.experiments)]
+    scored = next(row for row in data.read(source, queries.runs, experiment) if row.metrics)
+    app = open_app(finished, "run", run=scored.run_id)
+    assert not app.exception
+    body = markup(app)
+    assert "Label by label, validation" in body
+    for label in LABELS:
+        assert label in body
+    assert "Most often taken for" in body
+    heat = app.get("vega_lite_chart")[0].proto.spec
+    assert "no label" in heat
 
 
 def test_a_failed_run_leads_with_its_reason(finished: Path, open_app: Open) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ftlab.decide.view import ArmView
 from ftlab.report import format as fmt
-from ftlab.ui import cards, charts, frame, parts, state, tables
+from ftlab.ui import cards, charts, frame, parts, state, tables, theme
 from ftlab.ui.diff import word_diff
 from ftlab.ui.frame import Here
 from ftlab.ui.parts import escape
@@ -127,9 +127,8 @@ def _quality_cost(here: Here, arms: list[ArmView]) -> None:
     if not placed:
         _nothing("No arm has both a score and a prediction time yet.")
         return
-    color = "#e7ebf1" if st.context.theme.type == "dark" else "#1b2430"
     st.altair_chart(
-        charts.quality_cost(view, placed, color),
+        charts.quality_cost(view, placed, theme.text_color(st.context.theme.type)),
         alt=f"{view.metric} with 95% intervals against seconds per 1,000 requests, for {len(placed)} arms.",
     )
     _key(placed, "dotted line: the arms that nothing beats on both")
