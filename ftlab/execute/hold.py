@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.errors import StoreBusyError
-from ftlab.files import file_lock, storage_errors
+from ftlab.files import file_lock, make_folder, storage_errors
 
 LOCK_FILE = ".lock"
 
@@ -32,8 +32,7 @@ def hold_results(results: Path) -> Iterator[None]:
     The lock goes with the process, so a kill leaves nothing to clean up. Raises StoreBusyError naming the holder, and
     StorageError when the folder cannot be made or written.
     """
-    with storage_errors(results):
-        results.mkdir(parents=True, exist_ok=True)
+    make_folder(results)
     lock = results / LOCK_FILE
     with ExitStack() as stack:
         try:
