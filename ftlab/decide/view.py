@@ -114,11 +114,11 @@ class ArmView(ViewPart):
     varied: dict[str, Any]
     """The fields that tell this arm from its siblings."""
     on_front: bool
-    """Whether no other arm is at least as good and at least as cheap (quality against seconds per 1,000 requests)."""
+    """Whether it is worth a look by quality and seconds per 1,000 requests, as `ftlab.decide.pareto` defines it."""
     on_training_front: bool = False
     """The same with training seconds as the cost."""
     dominated_by: str | None = None
-    """The label of an arm that answers at least as well, serves at least as cheaply, and is better in one."""
+    """The label of an arm on the front that answers better and serves about as cheaply, or as well and more cheaply."""
     model: str = ""
     """The base model, as the spec names it."""
     forgetting_gate: Gate | None = None

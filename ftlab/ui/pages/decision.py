@@ -121,7 +121,9 @@ def _forest(here: Here, arms: list[ArmView]) -> None:
 def _quality_cost(here: Here, arms: list[ArmView]) -> None:
     view = here.view
     parts.heading(
-        "Quality against cost", "Up and to the left is better. Grey: another arm is at least as good and as cheap."
+        "Quality against cost",
+        "Up and to the left is better. Grey: another arm is better at about the same cost (within 10%) or a lower one, "
+        "or as good and cheaper.",
     )
     placed = [arm for arm in arms if view.metric in arm.metrics and arm.cost.seconds_per_1k_requests is not None]
     if not placed:
