@@ -12,6 +12,7 @@ import pytest
 from conftest import publish
 
 from ftlab.events import Status
+from ftlab.execute.hold import hold_results
 from ftlab.store import queries
 from ftlab.testing.journals import ARMS, LABELS, FakeArm, make_results
 from ftlab.ui import data, parts
@@ -313,11 +314,29 @@ def test_hostile_cells_of_the_runs_table_are_no_formulas(hostile: Path, open_app
 def test_a_new_snapshot_is_noticed(tmp_path: Path, finished: Path, open_app: Open) -> None:
     folder = tmp_path / "results"
     shutil.copytree(finished, folder)
-    assert data.newest(folder) == data.Source(str(folder), 1)
-    shutil.copy(folder / "snapshots" / "1.duckdb", folder / "snapshots" / "2.duckdb")
-    (folder / "snapshots" / "CURRENT").write_text("2\n")
-    app = open_app(folder)
+    with hold_results(folder):
+        assert data.newest(folder) == data.Source(str(folder), 1)
+        shutil.copy(folder / "snapshots" / "1.duckdb", folder / "snapshots" / "2.duckdb")
+        (folder / "snapshots" / "CURRENT").write_text("2\n")
+        app = open_app(folder)
     assert "<span>snapshot</span> #2" in markup(app)
+
+
+def test_a_sweep_that_was_killed_is_noticed(tmp_path: Path, finished: Path, open_app: Open) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(finished, folder)
+    with hold_results(folder):
+        before = data.newest(folder)
+        assert "now: lora" in markup(open_app(folder))
+    after = data.newest(folder)
+    assert before is not None
+    assert after is not None
+    assert after != before, "the page that follows the sweep is drawn again"
+    [ended] = after.ended
+    assert "now: " not in markup(open_app(folder))
+    body = markup(open_app(folder, "run", run=ended.run_id))
+    assert "Why it has no result" in body
+    assert "ended in the middle of it" in body
 
 
 def test_pages_answer_quickly(tmp_path: Path, open_app: Open) -> None:
