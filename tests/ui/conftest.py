@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import browser, open_context, visit
 
 from ftlab.decide.compare import update_comparisons
 from ftlab.events import Status
 from ftlab.execute.hold import hold_results
 from ftlab.store.ledger import Ledger
 from ftlab.testing.journals import ARMS, make_results
+
+__all__ = ["browser", "open_context", "visit"]
 
 APP = Path(__file__).parents[2] / "app.py"
 
