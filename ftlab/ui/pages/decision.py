@@ -133,7 +133,7 @@ def _quality_cost(here: Here, arms: list[ArmView]) -> None:
         charts.quality_cost(view, placed, theme.text_color(st.context.theme.type)),
         alt=f"{view.metric} with 95% intervals against seconds per 1,000 requests, for {len(placed)} arms.",
     )
-    _key(placed, "dotted line: the arms that nothing beats on both")
+    _key(placed, "in colour, joined by the dotted line: the arms worth a look")
 
 
 def _key(arms: list[ArmView], note: str) -> None:
