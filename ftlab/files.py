@@ -21,6 +21,9 @@ _MENDS = {
     errno.EACCES: "permission denied; choose a folder that you may write",
     errno.EPERM: "not permitted; choose a folder that you may write",
     errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
+    errno.EISDIR: "that is a folder; name a file in it",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "the links of that path lead in a circle; choose another folder",
 }
 
 
@@ -61,6 +64,41 @@ def write_atomic(path: Path, data: bytes) -> None:
                 temporary.unlink()
             raise
         fsync_dir(path.parent)
+
+
+def make_folder(folder: Path, asked: Path | None = None) -> None:
+    """Make a folder that the user named, with those above it; nothing when it is there.
+
+    Raises StorageError when that cannot be, as where a file has its name; `asked` is what it then names instead.
+    """
+    asked = asked or folder
+    with storage_errors(asked):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise StorageError(f"{folder} is a file, not a folder; choose another folder") from None
+        except FileNotFoundError:
+            raise StorageError(f"cannot write {asked}: no folder can be made there; choose another folder") from None
+
+
+def check_user_file(path: Path) -> None:
+    """Raise StorageError, before the work for it, when a file that the user named cannot have that name."""
+    with storage_errors(path):
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise StorageError(f"cannot write {path}: the folder {folder} does not exist; make it first")
+        if path.is_dir():
+            raise StorageError(f"cannot write {path}: that is a folder; name a file in it")
+
+
+def write_user_file(path: Path, data: bytes) -> None:
+    """`write_atomic` to a place that the user named: whatever is wrong with it is a StorageError."""
+    check_user_file(path)
+    try:
+        write_atomic(path, data)
+    except FileNotFoundError:
+        # Folders that are no place for files (/proc, say) answer so, and one that was removed in the meantime.
+        raise StorageError(f"cannot write {path}: no file can be made there; choose another folder") from None
 
 
 def fsync_dir(folder: Path) -> None:

@@ -216,23 +216,23 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the comparison as one self-contained HTML file, as Markdown or as JSON."""
-    from ftlab.files import write_atomic
+    from ftlab.files import check_user_file, write_user_file
     from ftlab.report.html import render_report
     from ftlab.report.markdown import render_markdown
 
     if output is not None and output.suffix.lower() not in REPORT_FORMATS:
         raise UsageError(f"expected a file that ends with {', '.join(REPORT_FORMATS)} after -o, found '{output}'")
+    if output is not None:
+        check_user_file(output)
     with open_results(results) as opened:
         view = opened.view(find_experiment(opened.cursor, experiment), split)
     path = output if output is not None else Path(f"{view.experiment_id}.html")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"the folder {path.absolute().parent} does not exist; make it first")
     text = {
         ".html": lambda: render_report(view),
         ".md": lambda: render_markdown(view),
         ".json": lambda: view.model_dump_json(indent=2) + "\n",
     }[path.suffix.lower()]()
-    write_atomic(path, text.encode())
+    write_user_file(path, text.encode())
     if as_json:
         print_json(
             {"schema_version": SCHEMA_VERSION, "experiment_id": view.experiment_id, "path": str(path.absolute())}
@@ -253,14 +253,18 @@ def _print_view(view: DecisionView, as_json: bool) -> None:
 def _show_run(opened: OpenResults, run_id: str, as_json: bool) -> None:
     from ftlab.cli import tables
     from ftlab.store import queries
+    from ftlab.store.classes import class_reports
 
     detail = queries.run_detail(opened.cursor, run_id)
     if detail is None:
         raise UsageError(f"no run '{run_id}' in these results; `ftlab ls EXPERIMENT` lists them")
+    classes = class_reports(opened.cursor, run_id)
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, **asdict(detail)})
+        print_json(
+            {"schema_version": SCHEMA_VERSION, **asdict(detail), "classes": [asdict(report) for report in classes]}
+        )
     else:
-        tables.print_run(console(), detail)
+        tables.print_run(console(), detail, classes)
 
 
 def _experiment_and_arms(opened: OpenResults, words: list[str]) -> tuple[str, list[str]]:

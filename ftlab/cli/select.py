@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,11 +47,20 @@ class OpenResults:
 
 @contextmanager
 def open_results(results: Path) -> Iterator[OpenResults]:
-    """Open what was published last. Raises UsageError, naming the command that makes results, when nothing was."""
-    from ftlab.store.snapshot import open_snapshot
+    """Open what was published last, with what the files know better about runs that were killed.
 
-    with open_snapshot(results.expanduser().absolute()) as snapshot:
-        yield OpenResults(snapshot.cursor(), snapshot.number)
+    Raises UsageError, naming the command that helps, when nothing was published.
+    """
+    from ftlab.store.present import correct, ended_runs, unpublished
+    from ftlab.store.snapshot import current_number, open_snapshot
+
+    results = results.expanduser().absolute()
+    if current_number(results) is None and (why := unpublished(results)) is not None:
+        sentence, command = why
+        raise UsageError(f"{sentence}; try: {command} --results {shlex.quote(str(results))}")
+    with open_snapshot(results) as snapshot:
+        cursor = snapshot.cursor()
+        yield OpenResults(correct(cursor, ended_runs(cursor, results)), snapshot.number)
 
 
 def find_experiment(cursor: duckdb.DuckDBPyConnection, word: str = LATEST) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, clean, console, print_json
-from ftlab.errors import SpecError, StorageError, UsageError
-from ftlab.files import storage_errors, write_atomic
+from ftlab.errors import SpecError, UsageError
+from ftlab.files import make_folder, storage_errors, write_atomic, write_user_file
 from ftlab.text import MISSING, count, duration, plural, size
 
 if TYPE_CHECKING:
@@ -40,15 +40,13 @@ def init(
     from ftlab.spec.json_schema import FILE_NAME, schema_text
 
     files = {SPEC_NAME: starter_text(), FILE_NAME: schema_text(), ".gitignore": IGNORED}
-    if taken := [name for name in (SPEC_NAME, FILE_NAME) if (directory / name).exists()]:
+    with storage_errors(directory):
+        taken = [name for name in (SPEC_NAME, FILE_NAME) if (directory / name).exists()]
+    if taken:
         raise UsageError(f"{directory / taken[0]} is there already; choose another folder or move it away first")
     if (directory / ".gitignore").exists():
         del files[".gitignore"]
-    with storage_errors(directory):
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise StorageError(f"{directory} is a file, not a folder; choose another folder") from None
+    make_folder(directory)
     for name, text in files.items():
         write_atomic(directory / name, text.encode())
     spec = clean(directory / SPEC_NAME)
@@ -129,9 +127,7 @@ def schema(
     if out is None:
         sys.stdout.write(schema_text())
         return
-    if not out.parent.is_dir():
-        raise UsageError(f"{out.parent} is no folder; make it first")
-    write_atomic(out, schema_text().encode())
+    write_user_file(out, schema_text().encode())
     typer.echo(f"wrote {clean(out)}", err=True)
 
 

@@ -41,6 +41,7 @@ def status(experiment: Experiment = "latest", results: Results = DEFAULT_RESULTS
 def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
     """The view from the newest snapshot, or None while no snapshot knows the experiment."""
     from ftlab.decide.build import build_view
+    from ftlab.store.present import correct, ended_runs
     from ftlab.store.snapshot import current_number, open_snapshot
 
     if current_number(results) is None:
@@ -48,7 +49,8 @@ def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
     with open_snapshot(results) as snapshot:
         cursor = snapshot.cursor()
         known = cursor.execute("SELECT 1 FROM experiments WHERE experiment_id = ?", [experiment_id]).fetchone()
-        return build_view(cursor, experiment_id, snapshot.number) if known else None
+        corrected = correct(cursor, ended_runs(cursor, results))
+        return build_view(corrected, experiment_id, snapshot.number) if known else None
 
 
 def _best(view: DecisionView | None) -> ArmView | None:

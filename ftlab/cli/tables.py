@@ -11,8 +11,10 @@ from rich.text import Text
 
 from ftlab.decide.view import ArmView, DecisionView, PairedDifference
 from ftlab.report import format as fmt
+from ftlab.store.classes import ClassReport
 from ftlab.store.queries import ExperimentRow, RunDetail, RunRow
 from ftlab.store.side_by_side import Example
+from ftlab.text import estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,13 +86,15 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
     _print_config(console, arm.config)
 
 
-def print_run(console: Console, detail: RunDetail) -> None:
-    """One run: where it stands, stages, attempts, warnings, config."""
+def print_run(console: Console, detail: RunDetail, classes: Sequence[ClassReport]) -> None:
+    """One run: where it stands, figures by label, stages, attempts, warnings, config."""
     run = detail.run
     console.print(Text(fmt.one_line(run.label or run.run_id), style="bold"), _text(f"seed {run.seed}, {run.run_id}"))
     rows = [("status", fmt.status(run.status)), ("reason", fmt.one_line(run.reason or "", 400))]
     rows += [(name, fmt.number(value)) for name, value in run.metrics.items()]
     console.print(_facts([row for row in rows if row[1]]))
+    for report in classes:
+        console.print(_classes(report))
     stages = _table("stage", "name", "state", "seconds", "size", "key")
     for stage in detail.stages:
         state = f"{stage.state}, reused" if stage.cached else stage.state
@@ -111,6 +115,24 @@ def print_run(console: Console, detail: RunDetail) -> None:
     for warning in detail.warnings:
         console.print(_text(f"warning  {fmt.one_line(warning.message, 400)}"))
     _print_config(console, detail.config.get("method") or {})
+
+
+def _classes(report: ClassReport) -> Table:
+    """One line for each label of one split."""
+    table = _table(f"label, {report.split}", "cases", "recall", "precision", "most often taken for")
+    for index, row in enumerate(report.rows):
+        mistake = report.mistake(index)
+        taken = fmt.MISSING
+        if mistake is not None:
+            label, n = mistake
+            taken = f"{'no label' if label is None else fmt.one_line(label, 40)} ({fmt.count(n)})"
+        table.add_row(
+            _text(fmt.one_line(row.label, 48)),
+            _text(fmt.count(row.support)),
+            *(_text(estimate(share.value, share.low, share.high)) for share in (row.recall, row.precision)),
+            _text(taken),
+        )
+    return table
 
 
 def print_pairs(

@@ -16,6 +16,7 @@ from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, gate_all, gate_within
+from ftlab.decide.labels import label_figures
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.pairs import Scores, scores_of
@@ -242,6 +243,7 @@ def _arm_view(
         model=arm.model_source,
         forgetting_gate=_forgetting_gate(facts, benchmarks),
         format_gate=_format_gate(rule, metrics),
+        labels=label_figures(arm, split, _estimate),
     )
 
 

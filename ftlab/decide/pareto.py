@@ -1,43 +1,61 @@
-"""Which arms are worth a look: those that no other arm beats in both quality and cost."""
+"""Which arms are worth a look: those that no other arm of them beats in quality at about the same cost or a lower one.
+
+Costs are measured times, and times of one machine differ by a tenth from one measurement to the next, so costs within
+`COST_TOLERANCE` of each other count as equal. Being about equal does not carry over: a costs about as much as b and b
+as c, and still a may cost clearly more than c. Taking "nobody dominates it" for the front would then drop a c whose
+only dominator is a b that is itself dominated by an a too dear to stand in for c. So the front is the one set in which
+no arm dominates another and from which every arm outside is dominated: the kernel of the relation. It exists and is
+unique because the relation has no circle (quality never falls along it, and at equal quality the cost does), and with
+a tolerance of 1 it is the ordinary Pareto front.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+COST_TOLERANCE = 1.1
+"""Costs within a tenth of each other are equal: repeated measurements on one machine differ by as much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One arm as two numbers. `quality`: more is better; `cost`: less is better."""
+    """One arm as two numbers. `quality`: more is better; `cost`: less is better, at least 0."""
 
     name: str
     quality: float
     cost: float
 
 
-def dominates(a: Point, b: Point) -> bool:
-    """Whether `a` is at least as good and at least as cheap as `b`, and better in one of the two."""
-    return a.quality >= b.quality and a.cost <= b.cost and (a.quality > b.quality or a.cost < b.cost)
+def dominates(a: Point, b: Point, tolerance: float = COST_TOLERANCE) -> bool:
+    """Whether `a` is better than `b` and at most about as dear, or as good and clearly cheaper."""
+    if a.quality > b.quality:
+        return a.cost <= tolerance * b.cost
+    return a.quality == b.quality and tolerance * a.cost < b.cost
 
 
-def front(points: Sequence[Point]) -> set[str]:
-    """The names of the points that no other point dominates; points that are equal in both are all on it."""
-    on_front: set[str] = set()
-    best = float("-inf")
-    last: Point | None = None
-    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
-        equal = last is not None and (point.quality, point.cost) == (last.quality, last.cost)
-        if point.quality > best or equal:
-            on_front.add(point.name)
-            best, last = max(best, point.quality), point
-    return on_front
+def front(points: Sequence[Point], tolerance: float = COST_TOLERANCE) -> set[str]:
+    """The names of the points on the front: none of them dominates another, each point outside has a dominator here.
+
+    Never empty where there are points; points that are equal in both are on it together or not at all.
+    """
+    chosen: list[Point] = []
+    # Whoever dominates a point comes before it, so that one pass decides.
+    for point in sorted(points, key=lambda point: (-point.quality, point.cost)):
+        if not any(dominates(other, point, tolerance) for other in chosen):
+            chosen.append(point)
+    return {point.name for point in chosen}
 
 
-def dominators(points: Sequence[Point]) -> dict[str, str]:
-    """For each dominated point the best point that dominates it; of equally good ones the cheapest, then the first."""
-    found: dict[str, str] = {}
-    for point in points:
-        above = [other for other in points if dominates(other, point)]
-        if above:
-            found[point.name] = max(above, key=lambda other: (other.quality, -other.cost)).name
-    return found
+def dominators(points: Sequence[Point], tolerance: float = COST_TOLERANCE) -> dict[str, str]:
+    """For each point off the front the best point of the front that dominates it; of equals the cheapest, the first."""
+    on_front = front(points, tolerance)
+    chosen = [point for point in points if point.name in on_front]
+    return {
+        point.name: max(
+            (other for other in chosen if dominates(other, point, tolerance)),
+            key=lambda other: (other.quality, -other.cost),
+        ).name
+        for point in points
+        if point.name not in on_front
+    }

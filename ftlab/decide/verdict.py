@@ -13,14 +13,11 @@ from typing import Literal
 
 from ftlab.decide import sentences as say
 from ftlab.decide.gates import Gain, Rule, difference_of, gain, gate_of, value_of
+from ftlab.decide.pareto import COST_TOLERANCE
 from ftlab.decide.view import ArmView, Conclusion, Gate, Majority, Progress
 
 NotInferior = Callable[[ArmView, ArmView], bool]
 """Whether the first arm is shown to be no worse than the second by more than half the minimum gain."""
-
-
-COST_TOLERANCE = 1.1
-"""Serving costs within a tenth of each other are equal: repeated measurements on one machine differ by as much."""
 
 
 def conclude(

@@ -100,6 +100,18 @@ class Economics(ViewPart):
     """What each case costs that is right and the best prompt has wrong, over the horizon; negative when it saves."""
 
 
+class LabelFigures(ViewPart):
+    """How an arm does on the cases of one label."""
+
+    label: str
+    support: int
+    """Cases of the split with this label as their right answer."""
+    recall: Estimate | None
+    """Of the cases with this label, the share answered so."""
+    precision: Estimate | None
+    """Of the answers with this label, the share that is right; None when the arm never gave it."""
+
+
 class ArmView(ViewPart):
     """One row of the method table."""
 
@@ -127,11 +139,11 @@ class ArmView(ViewPart):
     varied: dict[str, Any]
     """The fields that tell this arm from its siblings."""
     on_front: bool
-    """Whether no other arm is at least as good and at least as cheap (quality against seconds per 1,000 requests)."""
+    """Whether it is worth a look by quality and seconds per 1,000 requests, as `ftlab.decide.pareto` defines it."""
     on_training_front: bool = False
     """The same with training seconds as the cost."""
     dominated_by: str | None = None
-    """The label of an arm that answers at least as well, serves at least as cheaply, and is better in one."""
+    """The label of an arm on the front that answers better and serves about as cheaply, or as well and more cheaply."""
     model: str = ""
     """The base model, as the spec names it."""
     forgetting_gate: Gate | None = None
@@ -144,6 +156,8 @@ class ArmView(ViewPart):
     """In a view of test: the difference to the same baseline on the rows that chose the arm."""
     format_gate: Gate | None = None
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
+    labels: list[LabelFigures] = []
+    """Label by label in the order of the alphabet; empty where there are no labels or no result yet."""
 
 
 class MethodBudget(ViewPart):

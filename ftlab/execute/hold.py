@@ -6,15 +6,18 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.errors import StoreBusyError
-from ftlab.files import file_lock, storage_errors
+from ftlab.files import file_lock, make_folder, storage_errors
 
 LOCK_FILE = ".lock"
+GLANCES = (0.01, 0.03, 0.1)
+"""Seconds to wait between tries for the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,30 @@ def hold_results(results: Path) -> Iterator[None]:
     The lock goes with the process, so a kill leaves nothing to clean up. Raises StoreBusyError naming the holder, and
     StorageError when the folder cannot be made or written.
     """
-    with storage_errors(results):
-        results.mkdir(parents=True, exist_ok=True)
+    make_folder(results)
     lock = results / LOCK_FILE
     with ExitStack() as stack:
         try:
-            descriptor = stack.enter_context(file_lock(lock, blocking=False))
+            descriptor = stack.enter_context(_locked(lock))
         except BlockingIOError:
             raise StoreBusyError(_busy(results, _read(lock))) from None
         _sign(descriptor, lock)
         yield
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[int]:
+    """The lock, tried a few times: whoever asks `holder` (an open app does every second) has it for an instant."""
+    with ExitStack() as stack:
+        for pause in (*GLANCES, None):
+            try:
+                descriptor = stack.enter_context(file_lock(lock, blocking=False))
+                break
+            except BlockingIOError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        yield descriptor
 
 
 def refuse_if_held(results: Path) -> None:

@@ -63,21 +63,46 @@ def read_standing(results: Path, plan: Plan) -> Standing:
 
 
 def _run_standing(results: Path, config: RunConfig, progress: Progress) -> RunStanding:
-    attempts = list_attempts(run_folder(results, config))
+    now = newest_attempt(run_folder(results, config))
     label = progress.label(config)
+    if now.folder is None:
+        return RunStanding(config.run_id, label, now.status, None, None, None, None)
+    if now.ended is not None:
+        progress.ended(config, now.status)
+    elif now.status is Status.RUNNING:
+        progress.started(config, now.folder)
+    return RunStanding(config.run_id, label, now.status, now.reason, now.number, now.ended, now.folder / "log.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class NewestAttempt:
+    """Where the newest attempt of a run stands; a run without one is waiting."""
+
+    status: Status
+    reason: str | None = None
+    folder: Path | None = None
+    ended: float | None = None
+    """When it wrote its end, Unix time; None for one that was killed before it could."""
+
+    @property
+    def number(self) -> int | None:
+        """1 for the first."""
+        return None if self.folder is None else number(self.folder)
+
+
+def newest_attempt(run: Path) -> NewestAttempt:
+    """Where a run stands by its folder: the one rule for whoever asks, in the terminal and in the app."""
+    attempts = list_attempts(run)
     if not attempts:
-        return RunStanding(config.run_id, label, Status.WAITING, None, None, None, None)
+        return NewestAttempt(Status.WAITING)
     newest = attempts[-1]
-    log = newest / "log.txt"
     end = read_end(newest)
     if end is not None:
-        progress.ended(config, end.status)
-        return RunStanding(config.run_id, label, end.status, end.reason, number(newest), end.ts, log)
+        return NewestAttempt(end.status, end.reason, newest, end.ts)
     if _is_worked_on(newest):
-        progress.started(config, newest)
-        return RunStanding(config.run_id, label, Status.RUNNING, None, number(newest), None, log)
+        return NewestAttempt(Status.RUNNING, None, newest)
     # Nobody has closed it yet: the next `ftlab run` or `ftlab resume` does.
-    return RunStanding(config.run_id, label, Status.KILLED, ABANDONED_REASON, number(newest), None, log)
+    return NewestAttempt(Status.KILLED, ABANDONED_REASON, newest)
 
 
 def _is_worked_on(attempt: Path) -> bool:

@@ -18,7 +18,7 @@ from ftlab.catalog import METHODS
 from ftlab.decide.view import ArmView, DecisionView
 from ftlab.errors import StorageError, UsageError
 from ftlab.execute.stages import MANIFEST, SUMMARY, StageRecord, StageStore
-from ftlab.files import WRITE_ERRORS, fsync_dir, fsync_file, storage_errors
+from ftlab.files import WRITE_ERRORS, fsync_dir, fsync_file, make_folder, storage_errors
 from ftlab.plan.run import RunConfig
 from ftlab.report.model_card import model_card
 from ftlab.text import plain
@@ -159,9 +159,8 @@ def new_folder(to: Path) -> Iterator[Path]:
     """
     _check_free(to)
     temporary = to.with_name(f".{to.name}.{secrets.token_hex(6)}.tmp")
-    with storage_errors(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+    make_folder(to.parent)
+    make_folder(temporary, asked=to)
     try:
         with storage_errors(to, WRITE_ERRORS):
             yield temporary

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ftlab import __version__
-from ftlab.decide.view import DecisionView
+from ftlab.decide.view import ArmView, DecisionView
 from ftlab.files import write_atomic
 from ftlab.report import charts
 from ftlab.report import format as fmt
@@ -39,6 +39,7 @@ def render_report(view: DecisionView) -> str:
             forest=charts.forest(view),
             scatter=charts.scatter(view),
             baseline=next((arm for arm in view.arms if arm.is_baseline), None),
+            labelled=_labelled(view),
             labels={arm.arm_id: arm.label for arm in view.arms},
             method_note=method_note(view),
             forgetting_note=forgetting_note(view, fmt.GATE_WORDS),
@@ -50,6 +51,15 @@ def render_report(view: DecisionView) -> str:
             price_rows=price_rows(view, view.arms) if has_prices(view) else [],
         )
     )
+
+
+def _labelled(view: DecisionView) -> list[ArmView]:
+    """The arms of the table by label: the best prompt and the best arm of each trained method."""
+    return [
+        arm
+        for arm in view.arms
+        if arm.labels and (arm.is_baseline or (arm.is_best_of_method and arm.family != "prompt"))
+    ]
 
 
 @cache

@@ -22,7 +22,7 @@ import duckdb
 
 from ftlab.errors import StorageError, StoreBusyError, StoreVersionError
 from ftlab.execute.hold import hold_results
-from ftlab.files import file_lock, storage_errors
+from ftlab.files import file_lock, make_folder, storage_errors
 from ftlab.store.ingest import Derive, Ingested, Ingester
 from ftlab.store.migrations import migrate
 from ftlab.store.snapshot import Publisher
@@ -68,8 +68,7 @@ class Ledger:
         self._process = os.getpid()
         self._thorough_at = 0.0
         with ExitStack() as stack:
-            with storage_errors(results):
-                results.mkdir(parents=True, exist_ok=True)
+            make_folder(results)
             stack.enter_context(hold_ledger(results))
             self._connection = self._open()
             stack.callback(self._connection.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import streamlit as st
 from ftlab.decide.view import DecisionView
 from ftlab.errors import FtlabError
 from ftlab.store import queries
+from ftlab.store.present import unpublished
 from ftlab.ui import data, live, parts, state, theme
 from ftlab.ui.frame import Here
 from ftlab.ui.pages import decision, examples, run, runs
@@ -42,7 +44,7 @@ def _page(draw: Callable[[Here], None], pages: dict[str, Any]) -> Callable[[], N
         results = data.results_dir()
         try:
             source = data.newest(results)
-        except (OSError, FtlabError) as error:
+        except (OSError, FtlabError, duckdb.Error) as error:
             parts.empty("The results cannot be read", str(error))
             source = None
         else:
@@ -113,8 +115,11 @@ def _judged(source: data.Source, view: DecisionView) -> DecisionView:
 
 
 def _no_results(results: Path) -> None:
-    if results.is_dir():
+    command = "ftlab run experiments/quickstart.yaml"
+    if (found := unpublished(results)) is not None:
+        why, command = f"{found[0]}.", f"{found[1]} --results {shlex.quote(str(results))}"
+    elif results.is_dir():
         why = f"Nothing has been published in {results} yet. The page fills by itself as soon as a sweep starts."
     else:
         why = f"There is no folder {results}. Start a sweep, or name the folder: ftlab ui --results DIR."
-    parts.empty("No results yet", why, "ftlab run experiments/quickstart.yaml")
+    parts.empty("No results yet", why, command)

@@ -5,7 +5,7 @@ Labels and tooltips get text by data, never by expression, and Vega draws it as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -74,7 +74,12 @@ def forest(view: DecisionView, arms: Sequence[ArmView]) -> alt.LayerChart:
         sort=order,
         title=None,
         axis=alt.Axis(
-            labelExpr=_labels(rows), labelLimit=220, labelOverlap=False, ticks=False, domain=False, labelPadding=8
+            labelExpr=label_expression({row["id"]: row["arm"] for row in rows}),
+            labelLimit=220,
+            labelOverlap=False,
+            ticks=False,
+            domain=False,
+            labelPadding=8,
         ),
     )
     title = f"difference in {plain(view.metric)}, {'points' if factor == 100 else view.metric_unit or 'units'}"
@@ -111,12 +116,12 @@ def forest(view: DecisionView, arms: Sequence[ArmView]) -> alt.LayerChart:
     return alt.layer(band, zero, wanted, bars, points).properties(height=_ROW * len(rows) + 70)
 
 
-def _labels(rows: Sequence[dict[str, Any]]) -> str:
-    """A Vega expression that shows labels for ids. Arms are placed by id: two may carry the same label.
+def label_expression(names: Mapping[Any, str]) -> str:
+    """A Vega expression that shows names for what an axis is placed by (ids of arms, say: two may carry one label).
 
     Names are spelled as escapes of their characters, so that no name can be read as part of the expression.
     """
-    pairs = ", ".join(f"{_quoted(str(row['id']))}: {_quoted(str(row['arm']))}" for row in rows)
+    pairs = ", ".join(f"{_quoted(str(value))}: {_quoted(name)}" for value, name in names.items())
     return f"({{{pairs}}})[datum.value]"
 
 

@@ -17,6 +17,8 @@ import streamlit as st
 
 from ftlab.decide.build import build_view
 from ftlab.decide.view import DecisionView
+from ftlab.execute.hold import holder
+from ftlab.store.present import Ended, correct, ended_runs
 from ftlab.store.snapshot import Snapshot, current_number, open_snapshot
 from ftlab.ui.parts import plain
 
@@ -32,6 +34,8 @@ class Source:
 
     results: str
     number: int
+    ended: tuple[Ended, ...] = ()
+    """Runs of which the files know more than the snapshot, since nobody is left to publish it."""
 
 
 def results_dir() -> Path:
@@ -40,20 +44,31 @@ def results_dir() -> Path:
 
 
 def newest(results: Path) -> Source | None:
-    """The newest snapshot, or None when nothing has been published yet. Cheap: reads one small file."""
+    """The newest snapshot, or None when nothing has been published yet.
+
+    Cheap enough for every second: while a sweep works it reads one small file, afterwards it looks at the runs that
+    are not complete.
+    """
     number = current_number(results)
-    return None if number is None else Source(str(results), number)
+    if number is None or holder(results) is not None:
+        return None if number is None else Source(str(results), number)
+    cursor = _snapshot(str(results), number).cursor()
+    try:
+        return Source(str(results), number, ended_runs(cursor, results))
+    finally:
+        cursor.close()
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _snapshot(source: Source) -> Snapshot:
-    return open_snapshot(Path(source.results), source.number)
+def _snapshot(results: str, number: int) -> Snapshot:
+    return open_snapshot(Path(results), number)
 
 
 def read(source: Source, query: Callable[..., T], *args: Any, **named: Any) -> T:
     """`query(cursor, ...)` on a cursor of its own."""
-    cursor = _snapshot(source).cursor()
+    cursor = _snapshot(source.results, source.number).cursor()
     try:
+        correct(cursor, source.ended)
         return query(cursor, *args, **named)
     finally:
         cursor.close()

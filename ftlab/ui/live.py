@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import streamlit as st
 
 from ftlab.errors import FtlabError
@@ -14,13 +15,13 @@ EVERY_SECONDS = 1.0
 
 
 def follow(results: Path, shown: data.Source | None) -> None:
-    """Rerun the page as soon as another snapshot than the one on it is the newest."""
+    """Rerun the page as soon as another snapshot than the one on it is the newest, or a sweep was killed."""
 
     @st.fragment(run_every=EVERY_SECONDS)
     def watch() -> None:
         try:
             newest = data.newest(results)
-        except (OSError, FtlabError):
+        except (OSError, FtlabError, duckdb.Error):
             # The folder is being replaced or has just gone: what is on the page stays true, the next look tells more.
             return
         if newest is not None and newest != shown:

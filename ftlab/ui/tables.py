@@ -60,7 +60,8 @@ def _row(view: DecisionView, arm: ArmView) -> str:
     rest = clip(arm.label.removeprefix(arm.method_name).strip(), 160)
     name = (
         f'<th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
-        f'<span class="ft-name">{escape(arm.method_name)}</span> {marks}<small>{escape(rest or look.name)}</small></th>'
+        f'<span class="ft-name">{escape(arm.method_name)}</span> {marks}'
+        f"<small>{_breakable(rest or look.name)}</small></th>"
     )
     cost = arm.cost
     if not arm.metrics:
@@ -81,6 +82,11 @@ def _row(view: DecisionView, arm: ArmView) -> str:
         _status(arm),
     ]
     return f'<tr class="{classes}">{name}{"".join(cells)}</tr>'
+
+
+def _breakable(label: str) -> str:
+    """A label as HTML that a narrow column breaks after `=`, and not in the middle of a number."""
+    return escape(label).replace("=", "=<wbr>")
 
 
 def _head(metric: str) -> str:
@@ -190,7 +196,7 @@ def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
         cells = "".join(_strip_cell(by_task.get(task), reach, view.max_forgetting) for task in tasks)
         rows.append(
             f'<tr><th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
-            f"{escape(clip(arm.label, 120))}</th>{cells}</tr>"
+            f"{_breakable(clip(arm.label, 120))}</th>{cells}</tr>"
         )
     caption = "Change on each general benchmark against the base model, with its 95% interval"
     head = f'<thead><tr><th scope="col">Method</th>{head}</tr></thead>'

@@ -79,6 +79,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def text_color(kind: str | None) -> str:
+    """The colour of text in charts on the theme of a session, `light` or `dark`."""
+    return str(SETTINGS[f"theme.{'dark' if kind == 'dark' else 'light'}.textColor"])
+
+
 @cache
 def stylesheet() -> str:
     """The rules for our own markup, in `<style>` tags. Colours follow the theme by CSS `light-dark()`."""

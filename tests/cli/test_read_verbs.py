@@ -80,6 +80,23 @@ def test_show_takes_the_beginning_of_any_id(run):
     assert "learning_rate" in out
 
 
+def test_show_of_a_run_has_its_figures_by_label_and_its_confusion(run):
+    one = next(row for row in _json(run, "ls", "latest")["runs"] if row["metrics"])
+    (report,) = _json(run, "show", one["run_id"])["classes"]
+    labels = [row["label"] for row in report["rows"]]
+    assert sum(map(sum, report["confusion"])) == 60
+    assert {len(counts) for counts in report["confusion"]} == {len(labels) + 1}
+    right = sum(report["confusion"][index][index] for index in range(len(labels)))
+    assert right / 60 == pytest.approx(one["metrics"]["validation/accuracy"])
+    code, out, _ = run("show", one["run_id"])
+    assert code == 0
+    assert "label, validation" in out
+    for label, row in zip(labels, report["rows"], strict=True):
+        line = next(line for line in out.splitlines() if line.startswith(label))
+        assert f"{row['recall']['value']:.1%}" in line
+        assert f" {row['support']} " in line
+
+
 def test_an_ambiguous_beginning_lists_the_candidates(run):
     code, out, err = run("show", "r")
     assert (code, out) == (2, "")

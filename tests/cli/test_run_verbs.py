@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,41 @@ def test_a_running_sweep_is_seen_refuses_a_second_and_stops_by_ctrl_c(desk: Desk
     assert "resume  ftlab resume colours-" in out
     assert "Traceback" not in err
     assert json.loads(desk("status", "--json").stdout)["by_status"] == {"waiting": 2, "cancelled": 1}
+
+
+def test_after_a_kill_every_verb_says_the_same(desk: Desk) -> None:
+    process = desk.start("run", "spec.yaml", fake={"*": {"seconds": 60}})
+    folder = desk.results
+
+    def published_running() -> bool:
+        done = desk("ls", "latest", "--json", "--results", str(folder)) if (folder / "snapshots").exists() else None
+        return done is not None and done.returncode == 0 and '"status": "running"' in done.stdout
+
+    wait_for(published_running)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: json.loads(desk("status", "--json").stdout)["by_status"].get("killed"))
+
+    facts = json.loads(desk("status", "--json").stdout)
+    runs = json.loads(desk("ls", "latest", "--json").stdout)["runs"]
+    assert facts["by_status"] == {"waiting": 2, "killed": 1} == dict(Counter(run["status"] for run in runs))
+    (listed,) = json.loads(desk("ls", "--json").stdout)["experiments"]
+    assert listed["by_status"] == facts["by_status"]
+    (killed,) = [run for run in runs if run["status"] == "killed"]
+    assert killed["reason"] == facts["last_error"]["reason"]
+    shown = json.loads(desk("show", killed["run_id"], "--json").stdout)
+    assert (shown["run"]["status"], shown["attempts"][0]["status"]) == ("killed", "killed")
+    view = json.loads(desk("show", "--json").stdout)
+    assert view["progress"]["by_status"] == facts["by_status"]
+
+    shutil.rmtree(folder / "snapshots")
+    for verb in ("show", "ls", "compare", "report"):
+        done = desk(verb)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "1 experiment (colours-" in done.stderr
+        assert f"ftlab rebuild --results {folder}" in done.stderr
+    assert desk("rebuild").returncode == 0
+    assert desk("show").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from ftlab.errors import StorageError, StoreBusyError
-from ftlab.execute.hold import Holder, hold_results, holder, refuse_if_held
+from ftlab.execute.hold import LOCK_FILE, Holder, hold_results, holder, refuse_if_held
 
 
 def test_the_holder_is_known_to_others_and_gone_afterwards(tmp_path: Path) -> None:
@@ -50,3 +52,15 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"), hold_results(tmp_path / "file" / "results"):
         pass
+
+
+def test_a_glance_at_the_holder_refuses_nobody(tmp_path: Path) -> None:
+    """An open app asks every second who works in the folder, and each time has the lock for an instant."""
+    (tmp_path / LOCK_FILE).touch()
+    with (tmp_path / LOCK_FILE).open() as glance:
+        fcntl.flock(glance, fcntl.LOCK_SH)
+        timer = threading.Timer(0.02, lambda: fcntl.flock(glance, fcntl.LOCK_UN))
+        timer.start()
+        with hold_results(tmp_path):
+            pass
+        timer.join()

@@ -108,6 +108,22 @@ def test_html_shows_every_number_of_the_view(view: DecisionView):
             assert fmt.gate(change.within_limit) in shown
 
 
+def test_html_shows_the_best_prompt_and_each_trained_method_label_by_label(view: DecisionView):
+    cells = _html(view)
+    shown = [arm for arm in _measured(view) if arm.is_baseline or (arm.family != "prompt" and arm.is_best_of_method)]
+    assert {arm.family for arm in shown} >= {"prompt", "adapter", "full"}
+    assert sum(figures.support for figures in shown[0].labels) == view.examples
+    for arm in shown:
+        assert arm.labels
+        for figures in arm.labels:
+            row = f"label-row {figures.label}"
+            assert cells[row, "support"] == fmt.count(figures.support)
+            words = f"{fmt.estimate(figures.recall)} precision {fmt.estimate(figures.precision)}"
+            assert cells[row, arm.arm_id] == words
+    others = {arm.arm_id for arm in view.arms} - {arm.arm_id for arm in shown}
+    assert not [place for place in cells if place[0].startswith("label-row") and place[1] in others]
+
+
 def test_terminal_and_markdown_say_the_same(view: DecisionView):
     terminal, markdown = _terminal(view), render_markdown(view).replace("\\", "")
     assert view.conclusion.sentence in " ".join(terminal.split())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import browser, open_context, visit
 
 from ftlab.decide.compare import update_comparisons
 from ftlab.events import Status
+from ftlab.execute.hold import hold_results
 from ftlab.store.ledger import Ledger
 from ftlab.testing.journals import ARMS, make_results
+
+__all__ = ["browser", "open_context", "visit"]
 
 APP = Path(__file__).parents[2] / "app.py"
 
@@ -25,12 +29,13 @@ def publish(folder: Path) -> int:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep near its end: finished, failed and running arms, 60 examples, three benchmarks."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A sweep near its end, still held: finished, failed and running arms, 60 examples, three benchmarks."""
     folder = tmp_path_factory.mktemp("finished")
     make_results(folder, examples=60)
     publish(folder)
-    return folder
+    with hold_results(folder):
+        yield folder
 
 
 @pytest.fixture(scope="session")

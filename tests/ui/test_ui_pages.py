@@ -12,8 +12,9 @@ import pytest
 from conftest import publish
 
 from ftlab.events import Status
+from ftlab.execute.hold import hold_results
 from ftlab.store import queries
-from ftlab.testing.journals import ARMS, FakeArm, make_results
+from ftlab.testing.journals import ARMS, LABELS, FakeArm, make_results
 from ftlab.ui import data, parts
 from ftlab.ui.pages import decision, runs
 
@@ -209,6 +210,22 @@ def test_run_page_shows_curves_stages_and_environment(finished: Path, open_app: 
     assert "made up for" in texts(app)
 
 
+def test_a_scored_run_shows_its_labels_and_what_they_are_taken_for(finished: Path, open_app: Open) -> None:
+    source = data.newest(finished)
+    assert source is not None
+    [experiment] = [row.experiment_id for row in data.read(source, queries.experiments)]
+    scored = next(row for row in data.read(source, queries.runs, experiment) if row.metrics)
+    app = open_app(finished, "run", run=scored.run_id)
+    assert not app.exception
+    body = markup(app)
+    assert "Label by label, validation" in body
+    for label in LABELS:
+        assert label in body
+    assert "Most often taken for" in body
+    heat = app.get("vega_lite_chart")[0].proto.spec
+    assert "no label" in heat
+
+
 def test_a_failed_run_leads_with_its_reason(finished: Path, open_app: Open) -> None:
     source = data.newest(finished)
     assert source is not None
@@ -297,11 +314,29 @@ def test_hostile_cells_of_the_runs_table_are_no_formulas(hostile: Path, open_app
 def test_a_new_snapshot_is_noticed(tmp_path: Path, finished: Path, open_app: Open) -> None:
     folder = tmp_path / "results"
     shutil.copytree(finished, folder)
-    assert data.newest(folder) == data.Source(str(folder), 1)
-    shutil.copy(folder / "snapshots" / "1.duckdb", folder / "snapshots" / "2.duckdb")
-    (folder / "snapshots" / "CURRENT").write_text("2\n")
-    app = open_app(folder)
+    with hold_results(folder):
+        assert data.newest(folder) == data.Source(str(folder), 1)
+        shutil.copy(folder / "snapshots" / "1.duckdb", folder / "snapshots" / "2.duckdb")
+        (folder / "snapshots" / "CURRENT").write_text("2\n")
+        app = open_app(folder)
     assert "<span>snapshot</span> #2" in markup(app)
+
+
+def test_a_sweep_that_was_killed_is_noticed(tmp_path: Path, finished: Path, open_app: Open) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(finished, folder)
+    with hold_results(folder):
+        before = data.newest(folder)
+        assert "now: lora" in markup(open_app(folder))
+    after = data.newest(folder)
+    assert before is not None
+    assert after is not None
+    assert after != before, "the page that follows the sweep is drawn again"
+    [ended] = after.ended
+    assert "now: " not in markup(open_app(folder))
+    body = markup(open_app(folder, "run", run=ended.run_id))
+    assert "Why it has no result" in body
+    assert "ended in the middle of it" in body
 
 
 def test_pages_answer_quickly(tmp_path: Path, open_app: Open) -> None:

@@ -103,3 +103,9 @@ def test_hostile_names_reasons_and_tasks_stay_text(text: str) -> None:
     found = Tags(tables.method_table(view, arms) + tables.forgetting_strip(view, arms))
     assert set(found.tags) <= plain
     assert not [name for name, _ in found.attributes if name.startswith("on")]
+
+
+def test_a_narrow_column_breaks_a_label_before_a_number_and_never_in_it() -> None:
+    view = made.make_view()
+    assert "learning_rate=<wbr>0.0005" in tables.method_table(view, view.arms)
+    assert "learning_rate=<wbr>0.0005" in tables.forgetting_strip(view, view.arms)

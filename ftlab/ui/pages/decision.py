@@ -7,7 +7,7 @@ import streamlit as st
 from ftlab.decide.view import ArmView
 from ftlab.report import format as fmt
 from ftlab.report.assurance import assurance
-from ftlab.ui import cards, charts, frame, parts, state, tables
+from ftlab.ui import cards, charts, frame, parts, state, tables, theme
 from ftlab.ui.diff import word_diff
 from ftlab.ui.frame import Here
 from ftlab.ui.pages import money
@@ -126,18 +126,19 @@ def _forest(here: Here, arms: list[ArmView]) -> None:
 def _quality_cost(here: Here, arms: list[ArmView]) -> None:
     view = here.view
     parts.heading(
-        "Quality against cost", "Up and to the left is better. Grey: another arm is at least as good and as cheap."
+        "Quality against cost",
+        "Up and to the left is better. Grey: another arm is better at about the same cost (within 10%) or a lower one, "
+        "or as good and cheaper.",
     )
     placed = [arm for arm in arms if view.metric in arm.metrics and arm.cost.seconds_per_1k_requests is not None]
     if not placed:
         _nothing("No arm has both a score and a prediction time yet.")
         return
-    color = "#e7ebf1" if st.context.theme.type == "dark" else "#1b2430"
     st.altair_chart(
-        charts.quality_cost(view, placed, color),
+        charts.quality_cost(view, placed, theme.text_color(st.context.theme.type)),
         alt=f"{view.metric} with 95% intervals against seconds per 1,000 requests, for {len(placed)} arms.",
     )
-    _key(placed, "dotted line: the arms that nothing beats on both")
+    _key(placed, "in colour, joined by the dotted line: the arms worth a look")
 
 
 def _key(arms: list[ArmView], note: str) -> None:

@@ -6,8 +6,9 @@ import streamlit as st
 
 from ftlab.report import format as fmt
 from ftlab.store import queries
+from ftlab.store.classes import class_reports
 from ftlab.store.queries import AttemptRow, RunDetail, RunRow, StageRow
-from ftlab.ui import charts, data, frame, parts, state
+from ftlab.ui import charts, confusion, data, frame, parts, state, theme
 from ftlab.ui.frame import Here
 from ftlab.ui.parts import escape
 
@@ -42,6 +43,7 @@ def draw(here: Here) -> None:
             f"<p>{escape(parts.clip(row.reason, 2_000))}</p></section>"
         )
     _warnings(detail)
+    _classes(here, row)
     _curves(here, detail)
     _stages(detail.stages)
     _attempts(detail.attempts)
@@ -83,6 +85,13 @@ def _warnings(detail: RunDetail) -> None:
 
 def _at(step: int | None) -> str:
     return "" if step is None else f" at step {step}"
+
+
+def _classes(here: Here, row: RunRow) -> None:
+    """The split that the decision reads comes first."""
+    reports = data.read(here.source, class_reports, row.run_id)
+    for report in sorted(reports, key=lambda report: report.split != here.view.split):
+        confusion.draw(report, theme.text_color(st.context.theme.type))
 
 
 def _curves(here: Here, detail: RunDetail) -> None:
