@@ -6,7 +6,7 @@ import ctypes
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -135,13 +135,14 @@ def reused_memory() -> Iterator[None]:
     It would map every large tensor anew and hand it back when freed, and a page that comes from the system is zeroed
     first: a fifth of the processor time of a full fine-tuning step.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc; other libraries keep their own rules
-    for parameter, value in KEEP.items() if mallopt else ():
+    # Of glibc; other libraries keep their own rules.
+    mallopt: Callable[[int, int], int] = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, value: 0)
+    for parameter, value in KEEP.items():
         mallopt(parameter, value)
     try:
         yield
     finally:
-        for parameter, value in RETURN.items() if mallopt else ():
+        for parameter, value in RETURN.items():
             mallopt(parameter, value)
         return_free_memory()
 
