@@ -90,16 +90,26 @@ def generate(model: Any, tokenizer: Any, run: dict[str, Any], batch_size: int = 
 
 @torch.inference_mode()
 def choose(model: Any, tokenizer: Any, run: dict[str, Any]) -> list[str]:
-    """The likeliest label of every row: one forward over all labels of a row."""
+    """The likeliest label of every row: one forward over its prompt, one from there over all labels."""
+    labels = tokenizer(
+        [f"{label}{tokenizer.eos_token}" for label in run["labels"]],
+        padding=True,
+        padding_side="right",
+        return_tensors="pt",
+    )
+    ids, mask = labels["input_ids"], labels["attention_mask"]
     outputs: list[str] = []
     for row in run["validation"]:
-        prompt = tokenizer.apply_chat_template(row["messages"], add_generation_prompt=True, tokenize=False)
-        texts = [f"{prompt}{label}{tokenizer.eos_token}" for label in run["labels"]]
-        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
-        logits = model(**batch).logits[:, :-1].float().log_softmax(-1)
-        picked = logits.gather(-1, batch["input_ids"][:, 1:, None])[..., 0] * batch["attention_mask"][:, 1:]
-        answer_start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) - 1
-        outputs.append(run["labels"][int(picked[:, answer_start:].sum(-1).argmax())])
+        prompt = tokenizer.apply_chat_template(
+            row["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        read = model(**prompt, use_cache=True, logits_to_keep=1)
+        read.past_key_values.batch_repeat_interleave(len(ids))
+        whole = torch.cat([prompt["attention_mask"].expand(len(ids), -1), mask[:, :-1]], dim=1)
+        told = model(input_ids=ids[:, :-1], attention_mask=whole, past_key_values=read.past_key_values).logits
+        scores = torch.cat([read.logits.expand(len(ids), -1, -1), told], dim=1).log_softmax(-1)
+        picked = scores.gather(-1, ids[..., None])[..., 0] * mask
+        outputs.append(run["labels"][int(picked.sum(-1).argmax())])
     return outputs
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -29,17 +30,36 @@ PLAIN = Path(__file__).with_name("plain_run.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One side's figures for one run."""
+class Taken:
+    """What some processes took. Processor seconds say more than the clock on a machine that is busy otherwise."""
 
-    script_seconds: float
-    benchmark_seconds: float
-    accuracy: float
+    seconds: float = 0.0
+    processor: float = 0.0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.seconds + other.seconds, self.processor + other.processor)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:6.1f} s (of processor {self.processor:6.1f} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of the plain side."""
+
+    script: Taken
+    benchmark: Taken
+    accuracy: float | None
+    """None for a base that is only benchmarked."""
 
     @property
-    def seconds(self) -> float:
-        """All of it."""
-        return self.script_seconds + self.benchmark_seconds
+    def all(self) -> Taken:
+        """Script and benchmark."""
+        return self.script + self.benchmark
+
+    def __str__(self) -> str:
+        accuracy = "" if self.accuracy is None else f"   accuracy {self.accuracy:.3f}"
+        return f"script {self.script}   lm_eval {self.benchmark}{accuracy}"
 
 
 def plan_of(spec: str, overrides: tuple[str, ...] = ()) -> tuple[Plan, Dataset]:
@@ -48,19 +68,37 @@ def plan_of(spec: str, overrides: tuple[str, ...] = ()) -> tuple[Plan, Dataset]:
     return plan, build_dataset(plan.runs[0].data, plan.task)
 
 
-def plain(run: RunConfig, dataset: Dataset, folder: Path) -> Measured:
-    """Run the plain script and `lm_eval` for `run` as fresh processes, and time both."""
-    folder.mkdir(parents=True)
-    model = fetch_model(run.model)
-    description = folder / "run.json"
-    description.write_text(json.dumps(_description(run, dataset, model, folder / "trained")))
-    started = time.perf_counter()
-    printed = _python(str(PLAIN), str(description))
-    script = time.perf_counter() - started
-    started = time.perf_counter()
-    if run.benchmarks.tasks:
-        _lm_eval(run, model, folder)
-    return Measured(script, time.perf_counter() - started, json.loads(printed.splitlines()[-1])["accuracy"])
+def swept(spec: str, folder: Path, overrides: tuple[str, ...] = ()) -> Taken:
+    """What `ftlab run` takes for the whole spec, with nothing computed before."""
+    options = [part for override in overrides for part in ("-s", override)]
+    taken, _ = _python("-m", "ftlab.cli", "run", spec, "--results", str(folder), *options)
+    return taken
+
+
+class Shell:
+    """The plain side: a script per run and `lm_eval` per set of weights, each a fresh process."""
+
+    def __init__(self, dataset: Dataset, folder: Path) -> None:
+        self._dataset = dataset
+        self._folder = folder
+        self._benchmarked: set[str] = set()
+
+    def run(self, run: RunConfig) -> Measured:
+        """Run and time what `run` does. Whoever writes the loop by hand benchmarks the base once, and so does this."""
+        folder = self._folder / run.run_id
+        folder.mkdir(parents=True)
+        model = fetch_model(run.model)
+        script, accuracy, benchmark = Taken(), None, Taken()
+        if any(stage.kind == "predictions" for stage in run.stages):
+            description = folder / "run.json"
+            description.write_text(json.dumps(_description(run, self._dataset, model, folder / "trained")))
+            script, printed = _python(str(PLAIN), str(description))
+            accuracy = json.loads(printed.splitlines()[-1])["accuracy"]
+        keys = {stage.key for stage in run.stages if stage.kind == "benchmark"}
+        if not keys <= self._benchmarked:
+            benchmark = _lm_eval(run, model, folder)
+            self._benchmarked |= keys
+        return Measured(script, benchmark, accuracy)
 
 
 def _description(run: RunConfig, dataset: Dataset, model: Path, out: Path) -> dict[str, Any]:
@@ -92,7 +130,7 @@ def _longest(model: Path, run: RunConfig, dataset: Dataset) -> int:
     return max(tokens.count(dataset.labels))
 
 
-def _lm_eval(run: RunConfig, model: Path, folder: Path) -> None:
+def _lm_eval(run: RunConfig, model: Path, folder: Path) -> Taken:
     names = [name.removeprefix("builtin:") for name in run.benchmarks.tasks]
     tasks = folder / "tasks"
     tasks.mkdir()
@@ -106,17 +144,25 @@ def _lm_eval(run: RunConfig, model: Path, folder: Path) -> None:
     arguments = f"pretrained={weights},dtype=float32" + (f",peft={trained}" if adapter else "")
     limit = ["--limit", str(run.benchmarks.limit)] if run.benchmarks.limit else []
     # fmt: off
-    _python(
+    taken, _ = _python(
         "-m", "lm_eval", "run", "--model", "hf", "--model_args", arguments, "--device", "cpu", "--batch_size", "8",
         "--tasks", ",".join(names), "--include_path", str(tasks), *limit,
         "--log_samples", "--output_path", str(folder / "bench"),
     )
     # fmt: on
+    return taken
 
 
-def _python(*arguments: str) -> str:
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+def _python(*arguments: str) -> tuple[Taken, str]:
+    """What a fresh process took and what it printed. Exits with its last words when it fails."""
+    own = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    before, started = _processor(), time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=os.environ | own)
     if done.returncode:
         sys.exit(f"{' '.join(arguments[:4])} failed:\n{done.stderr[-3000:]}")
-    return done.stdout
+    return Taken(time.perf_counter() - started, _processor() - before), done.stdout
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

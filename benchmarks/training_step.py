@@ -1,12 +1,13 @@
 """ftlab's training step against TRL's defaults: the same weights, rows and order, side by side in one process.
 
-    python benchmarks/training_step.py [--rows 64] [--methods lora full] [--batch-size 8] [--threads 2] [--rounds 2]
+    python -m benchmarks.training_step [--rows 64] [--methods lora full] [--batch-size 8] [--threads 2] [--rounds 2]
 
 TRL's `SFTTrainer` gets prompt and answer ids with the loss on the answer only and keeps every default but three, each
 of them in its favour or needed to compare: bfloat16 autocast is off (on a CPU without bfloat16 instructions it is many
 times slower; `--autocast` leaves it on), the seeded order of the rows is ftlab's, which saves TRL the padding too, and
 each step is timed. The two take turns, so that a machine that is busy with other things is busy for both. Prints the
-median seconds of a step, the ratio, and the largest difference between the two loss curves.
+median seconds of a step, by the clock and of the processor (which other work does not inflate as it does the clock's),
+the ratios, and the largest difference between the two loss curves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
@@ -54,20 +55,40 @@ def main(arguments: Sequence[str] = ()) -> None:
         f"{len(rows)} questions of {statistics.mean(map(len, rows)):.0f} tokens, {options.threads} threads", flush=True
     )
     for name in options.methods:
-        ours: list[float] = []
-        theirs: list[float] = []
+        ours: list[Instant] = []
+        theirs: list[Instant] = []
         for _ in range(options.rounds):
             expected, seconds = plain_trl(base, name, rows, options.batch_size, options.autocast)
             theirs += seconds
             losses, seconds = ftlab_steps(base, name, rows, options.batch_size)
             ours += seconds
         apart = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
-        mine, plain = statistics.median(ours), statistics.median(theirs)
+        mine, plain = (Instant(*map(statistics.median, zip(*steps, strict=True))) for steps in (ours, theirs))
         print(
-            f"{name:6} ftlab {mine:6.2f} s/step   TRL {plain:6.2f} s/step   ratio {plain / mine:4.2f}   "
+            f"{name:6} ftlab {mine.clock:5.2f} s/step   TRL {plain.clock:5.2f} s/step   "
+            f"ratio {plain.clock / mine.clock:4.2f}, of processor {plain.processor / mine.processor:4.2f}   "
             f"loss {losses[0]:.3f} to {losses[-1]:.3f}, largest difference {apart:.1e}",
             flush=True,
         )
+
+
+class Instant(NamedTuple):
+    """Seconds by the clock and of this process's processor time."""
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> Instant:
+        """Since some beginning."""
+        return cls(time.perf_counter(), time.process_time())
+
+    @classmethod
+    def between(cls, instants: list[Instant]) -> list[Instant]:
+        """What passed from each to the next."""
+        return [
+            cls(after.clock - before.clock, after.processor - before.processor) for before, after in pairwise(instants)
+        ]
 
 
 def questions(base: LoadedModel, count: int) -> list[ChatIds]:
@@ -83,33 +104,35 @@ def questions(base: LoadedModel, count: int) -> list[ChatIds]:
     ]
 
 
-def ftlab_steps(base: LoadedModel, name: str, rows: list[ChatIds], batch_size: int) -> tuple[list[float], list[float]]:
+def ftlab_steps(
+    base: LoadedModel, name: str, rows: list[ChatIds], batch_size: int
+) -> tuple[list[float], list[Instant]]:
     """Loss and seconds of every step of `train_sft`, the first, which warms up, without its time."""
     method = METHODS.load(name)()
     losses: list[float] = []
-    clock: list[float] = []
+    clock: list[Instant] = []
 
     def report(type: EventType, **fields: Any) -> None:  # noqa: A002
         if type is EventType.CURVE:
             losses.append(fields["values"]["train/loss"])
-            clock.append(time.perf_counter())
+            clock.append(Instant.now())
 
     config = method.Config(batch_size=batch_size, evaluations=0, checkpoints=0, warmup_ratio=0.0)
     with tempfile.TemporaryDirectory() as folder:
         train_sft(base, method, config, rows, [], 0, Path(folder) / "out", Path(folder) / "checkpoints", report)
-    return losses, [after - before for before, after in pairwise(clock)]
+    return losses, Instant.between(clock)
 
 
 class Clock(TrainerCallback):
     """Notes when each step of a plain trainer ended and what its loss was."""
 
     def __init__(self) -> None:
-        self.ended: list[float] = []
+        self.ended: list[Instant] = []
         self.losses: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """The end of an optimizer step."""
-        self.ended.append(time.perf_counter())
+        self.ended.append(Instant.now())
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """What the trainer logs after a step."""
@@ -119,7 +142,7 @@ class Clock(TrainerCallback):
 
 def plain_trl(
     base: LoadedModel, name: str, rows: list[ChatIds], batch_size: int, autocast: bool = False
-) -> tuple[list[float], list[float]]:
+) -> tuple[list[float], list[Instant]]:
     """Loss and seconds of every step of TRL's SFTTrainer on the same rows in the same order."""
     method = METHODS.load(name)()
     config = method.Config(batch_size=batch_size)
@@ -160,7 +183,7 @@ def plain_trl(
     finally:
         model.gradient_checkpointing_disable()  # TRL's default, which would stay on the base
         method.detach(base, model)
-    return clock.losses, [after - before for before, after in pairwise(clock.ended)]
+    return clock.losses, Instant.between(clock.ended)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from ftlab.spec.schema import TrainedConfig
 from ftlab.train import checkpoint
 from ftlab.train.callbacks import Progress, Schedule, StepFigures, Watch
 from ftlab.train.collate import collate, evaluation_order, planned_steps, training_order
-from ftlab.train.meter import Meter, parameter_counts, return_free_memory
+from ftlab.train.meter import Meter, parameter_counts, reused_memory
 from ftlab.train.quiet import quiet, unmarked
 from ftlab.train.step import float32_on_cpu, mean_loss, shares_prefix
 from ftlab.train.trainer import AnswerTrainer, Course, load_into
@@ -69,7 +69,7 @@ def train_sft(
     rows = _fit(train, config.max_length, report)
     held_out = [truncate_left(row, config.max_length) for row in validation]
     out.mkdir(parents=True, exist_ok=True)
-    with quiet(), _memory_errors(config, rows):
+    with quiet(), reused_memory(), _memory_errors(config, rows):
         model = method.attach(base, config, seed)
         try:
             with unmarked(base.model), float32_on_cpu(model):
@@ -80,7 +80,6 @@ def train_sft(
             method.detach(base, model)
             del model
             gc.collect()
-            return_free_memory()
     summary["artifact_bytes"] = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     with storage_errors(out):
         _write_curves(progress, out / CURVES_FILE)

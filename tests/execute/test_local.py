@@ -36,6 +36,14 @@ def test_a_worker_never_has_less_than_one_thread(monkeypatch, tmp_path: Path) ->
     assert LocalExecutor(tmp_path, FAKE_PIPELINE, 8)._environment(0)["OMP_NUM_THREADS"] == "1"
 
 
+def test_threads_of_a_worker_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    executor = LocalExecutor(tmp_path, FAKE_PIPELINE, 1)
+    assert executor._environment(0)["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert executor._environment(0)["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_a_pipeline_that_cannot_be_built_fails_the_run_with_its_reason(tmp_path: Path) -> None:
     executor = LocalExecutor(tmp_path, "no_such_module:Pipeline", 1)
     try:
