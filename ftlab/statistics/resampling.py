@@ -29,6 +29,35 @@ def replicates(statistic: Callable[[Floats], Floats], units: int, seed: int, dra
     return np.concatenate([statistic(counts(rng, min(step, draws - start), units)) for start in range(0, draws, step)])
 
 
+def resampled_means(
+    values: Floats, seed: int, draws: int, clusters: NDArray[np.int64] | None = None
+) -> tuple[Floats, int]:
+    """The column means of `values` `(n, k)` on resamples of its rows, `(draws, k)`, and how many units were drawn from.
+
+    NaN stands for an example that a column has no value for; each column needs one number. `clusters` `(n,)`: whole
+    clusters are drawn instead of rows. A draw may miss every number of a column: it then holds the column's mean.
+    """
+    present = np.isfinite(values)
+    filled, mask = np.where(present, values, 0.0), present.astype(np.float64)
+    means = filled.sum(axis=0) / mask.sum(axis=0)
+    if clusters is not None:
+        numbers = np.unique(clusters, return_inverse=True)[1]
+        filled, mask = _sums(filled, numbers), _sums(mask, numbers)
+
+    def statistic(drawn: Floats) -> Floats:
+        total = drawn @ mask
+        return np.where(total > 0, (drawn @ filled) / np.maximum(total, 1e-12), means)
+
+    return replicates(statistic, len(mask), seed, draws), len(mask)
+
+
+def _sums(rows: Floats, numbers: NDArray[np.int64]) -> Floats:
+    """The sum of the rows of each cluster, shape (clusters, k)."""
+    sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]))
+    np.add.at(sums, numbers, rows)
+    return sums
+
+
 def counts(rng: np.random.Generator, draws: int, units: int) -> Floats:
     """How often each of `units` units is drawn in as many draws with replacement, shape (draws, units).
 

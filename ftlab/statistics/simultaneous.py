@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftlab.statistics.clusters import cluster_mean
-from ftlab.statistics.resampling import Floats, replicates
+from ftlab.statistics.resampling import Floats, resampled_means
 
 DRAWS = 4000
 """Bootstrap draws. The critical value's own standard error is then about 0.02."""
@@ -68,23 +68,15 @@ def mean_differences(
     sizes = scored.sum(axis=0).astype(np.float64)
     if differences.ndim != 2 or not differences.size or not sizes.all():
         raise ValueError("expected differences of shape (examples, arms) with at least one number for each arm")
-    filled, mask = np.where(scored, differences, 0.0), scored.astype(np.float64)
+    filled = np.where(scored, differences, 0.0)
     estimates = filled.sum(axis=0) / sizes
     centres, errors = _centres_and_errors(filled, sizes, estimates, bounded)
-    robust, freedom, groups = None, float(sizes.min()) - 1.0, None
+    robust, freedom = None, float(sizes.min()) - 1.0
     if clusters is not None:
         robust, freedom = _robust_errors(differences, clusters)
         errors = np.maximum(errors, robust)
-        numbers = np.unique(clusters, return_inverse=True)[1]
-        filled, mask = _sums(filled, numbers), _sums(mask, numbers)
-        groups = len(mask)
-
-    def means(drawn: Floats) -> Floats:
-        # A draw may miss every example of an arm that was scored on very few: that arm then stands at its estimate.
-        total = drawn @ mask
-        return np.where(total > 0, (drawn @ filled) / np.maximum(total, 1e-12), estimates)
-
-    deviations = np.abs(replicates(means, len(mask), seed, draws) - estimates)
+    means, units = resampled_means(differences, seed, draws, clusters)
+    deviations = np.abs(means - estimates)
     if robust is not None:
         # The bootstrap's own spread stands for the jackknife's, which is larger when clusters differ in size.
         spread = np.sqrt((deviations**2).mean(axis=0))
@@ -94,7 +86,7 @@ def mean_differences(
     low, high = np.minimum(centres - reach, estimates), np.maximum(centres + reach, estimates)
     if bounded:
         low, high = np.maximum(low, -1.0), np.minimum(high, 1.0)
-    return Simultaneous(estimates, low, high, critical, level, draws, groups)
+    return Simultaneous(estimates, low, high, critical, level, draws, None if clusters is None else units)
 
 
 def widening(arms: int, level: float = 0.95) -> float:
@@ -133,13 +125,6 @@ def _robust_errors(differences: Floats, clusters: NDArray[np.int64]) -> tuple[Fl
             errors[arm] = found.error
             freedoms.append(found.freedom)
     return errors, min(freedoms)
-
-
-def _sums(rows: Floats, numbers: NDArray[np.int64]) -> Floats:
-    """The sum of the rows of each cluster, shape (clusters, k)."""
-    sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]))
-    np.add.at(sums, numbers, rows)
-    return sums
 
 
 def _critical_value(deviations: Floats, errors: Floats, level: float, freedom: float) -> float:
