@@ -1,11 +1,13 @@
 """95% intervals of one number. What cannot have an interval gets None for its ends and says why in `method`.
 
 Wilson for rates (never a normal approximation, which fails below a few hundred
-examples), BCa bootstrap for means, percentile bootstrap over the examples for statistics that are no mean.
+examples), BCa bootstrap for means, bias-corrected percentile bootstrap over the examples for statistics that are no
+mean.
 
 A bootstrap's spread is too small by a factor of sqrt((n - 1) / n) and its tails are normal ones, so its ends are taken
 at the level that mends both for n examples (`expanded_level`). What is left: the mean of so skewed a law as the
-exponential is covered 92% of the time at 20 examples, 94% at 80.
+exponential is covered 92% of the time at 20 examples, 94% at 80; macro F1 with fewer than about five examples of some
+label 89 to 94%.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
     )
     low, high = (float(end) for end in result.confidence_interval)
     if not (np.isfinite(low) and np.isfinite(high)):
-        low, high = percentiles(result.bootstrap_distribution, sample.size)
+        low, high = percentiles(result.bootstrap_distribution, sample.size, mean)
         return Interval(mean, low, high, sample.size, "bootstrap, percentile")
     return Interval(mean, low, high, sample.size, "bootstrap, BCa")
 
@@ -94,7 +96,7 @@ def all_equal(values: np.ndarray) -> bool:
 
 
 def bootstrap_statistic(n: int, statistic: Callable[[np.ndarray], float], seed: int) -> Interval:
-    """`statistic(indices)` over examples 0..n-1 with a percentile bootstrap interval over the choice of examples.
+    """`statistic(indices)` over examples 0..n-1 with a bias-corrected percentile interval over the choice of examples.
 
     For statistics of label counts `bootstrap_counts` is much faster, for those of sums `bootstrap_sums`.
     """
@@ -166,9 +168,11 @@ def resample_counts(
 def _of_draws(value: float, draws: np.ndarray, n: int) -> Interval:
     if not (np.isfinite(value) and np.isfinite(draws).all()):
         return Interval(value if np.isfinite(value) else None, None, None, n, "no interval: undefined on resamples")
-    low, high = percentiles(draws, n)
+    if draws.min() == draws.max():
+        return Interval(value, None, None, n, "no interval: no resample differs")
+    low, high = percentiles(draws, n, value)
     # A biased statistic can fall outside its own percentiles in a small sample; an interval holds its value.
-    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, percentile")
+    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, bias-corrected percentile")
 
 
 def expanded_level(n: int) -> float:
@@ -183,8 +187,16 @@ def expanded_level(n: int) -> float:
     return min(1.0 - 2.0 * float(ndtr(-reach)), 1.0 - 1e-9)
 
 
-def percentiles(draws: np.ndarray, n: int) -> tuple[float, float]:
-    """The ends that leave equal shares of the draws on each side, at the level that n examples need."""
-    tail = (1 - expanded_level(n)) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+def percentiles(draws: np.ndarray, n: int, value: float) -> tuple[float, float]:
+    """The ends of a bias-corrected percentile interval of `value`, at the level that n examples need.
+
+    A statistic such as macro F1 tends to be smaller on resamples than on the sample, as it is smaller on the sample
+    than in truth; the share of draws below `value` tells by how much (Efron 1987, JASA 82:171, with no acceleration).
+    """
+    from scipy.special import ndtr, ndtri
+
+    share = ((draws < value).mean() + (draws <= value).mean()) / 2
+    bias = ndtri(np.clip(share, 1 / (draws.size + 1), draws.size / (draws.size + 1)))
+    reach = ndtri((1 + expanded_level(n)) / 2)
+    low, high = np.quantile(draws, ndtr(np.array([2 * bias - reach, 2 * bias + reach])))
     return float(low), float(high)

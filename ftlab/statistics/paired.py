@@ -165,10 +165,10 @@ def _of_draws(estimate: float, draws: np.ndarray, n: int, fixed: int, broke: int
         return PairedResult(value, None, None, None, n, fixed, broke, "no interval: undefined on resamples")
     if draws.min() == draws.max():
         return PairedResult(estimate, None, None, None, n, fixed, broke, "no interval: no resample differs")
-    low, high = percentiles(draws, n)
+    low, high = percentiles(draws, n, estimate)
     below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + draws.size))
-    method = "bootstrap over pairs, percentile"
+    method = "bootstrap over pairs, bias-corrected percentile"
     return PairedResult(estimate, min(low, estimate), max(high, estimate), p, n, fixed, broke, method)
 
 
