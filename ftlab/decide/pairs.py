@@ -11,6 +11,7 @@ import numpy as np
 from ftlab.catalog import METRICS
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
+from ftlab.statistics.multiple import holm as holm
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.simultaneous import mean_differences, widening
 
@@ -162,15 +163,6 @@ def _widened(pair: Pair, arms: int) -> Pair:
 def _joined(kind: str, method: str) -> str:
     _, _, seeds = method.partition("; ")
     return f"{kind}; {seeds}" if seeds else kind
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p values, in the order given; a missing one stays missing and counts for nothing."""
-    from statsmodels.stats.multitest import multipletests
-
-    known = [value for value in values if value is not None]
-    adjusted = iter(multipletests(known, method="holm")[1].tolist() if known else [])
-    return [None if value is None else float(next(adjusted)) for value in values]
 
 
 def _sign(facts: Facts, split: str, metric: str) -> float:

@@ -1,7 +1,13 @@
 """95% intervals of one number. What cannot have an interval gets None for its ends and says why in `method`.
 
 Wilson for rates (never a normal approximation, which fails below a few hundred
-examples), BCa bootstrap for means, percentile bootstrap over the examples for statistics that are no mean.
+examples), BCa bootstrap for means, bias-corrected percentile bootstrap over the examples for statistics that are no
+mean.
+
+A bootstrap's spread is too small by a factor of sqrt((n - 1) / n) and its tails are normal ones, so its ends are taken
+at the level that mends both for n examples (`expanded_level`). What is left: the mean of so skewed a law as the
+exponential is covered 92% of the time at 20 examples, 94% at 80; macro F1 with fewer than about five examples of some
+label 89 to 94%.
 """
 
 from __future__ import annotations
@@ -12,9 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ftlab.statistics.resampling import replicates
+
 LEVEL = 0.95
 RESAMPLES = 9999
-"""Resamples of a mean; (RESAMPLES + 1) * 0.025 is whole, so that the ends are order statistics."""
+"""Resamples of a mean."""
 STATISTIC_RESAMPLES = 1999
 """Resamples of a statistic that is no mean: each costs more."""
 _CHUNK = 2**22
@@ -71,13 +79,13 @@ def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
         np.mean,
         n_resamples=RESAMPLES,
         batch=max(1, _CHUNK // sample.size),
-        confidence_level=LEVEL,
+        confidence_level=expanded_level(sample.size),
         method="BCa",
         rng=np.random.default_rng(seed),
     )
     low, high = (float(end) for end in result.confidence_interval)
     if not (np.isfinite(low) and np.isfinite(high)):
-        low, high = percentiles(result.bootstrap_distribution)
+        low, high = percentiles(result.bootstrap_distribution, sample.size, mean)
         return Interval(mean, low, high, sample.size, "bootstrap, percentile")
     return Interval(mean, low, high, sample.size, "bootstrap, BCa")
 
@@ -88,9 +96,9 @@ def all_equal(values: np.ndarray) -> bool:
 
 
 def bootstrap_statistic(n: int, statistic: Callable[[np.ndarray], float], seed: int) -> Interval:
-    """`statistic(indices)` over examples 0..n-1 with a percentile bootstrap interval over the choice of examples.
+    """`statistic(indices)` over examples 0..n-1 with a bias-corrected percentile interval over the choice of examples.
 
-    For statistics of label counts `bootstrap_counts` is much faster.
+    For statistics of label counts `bootstrap_counts` is much faster, for those of sums `bootstrap_sums`.
     """
     if n == 0:
         return Interval(None, None, None, 0, "no examples")
@@ -118,6 +126,25 @@ def bootstrap_counts(
     return _of_draws(value, resample_counts(outcomes, width, statistic, seed), n)
 
 
+def bootstrap_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> Interval:
+    """As `bootstrap_statistic`, for a statistic of the sums of what each example adds: corpus BLEU and chrF are one.
+
+    `parts` `(n, width)` are each example's counts; `statistic` maps sums `(draws, width)` to values `(draws,)`.
+    """
+    n = len(parts)
+    if n == 0:
+        return Interval(None, None, None, 0, "no examples")
+    value = float(statistic(parts.sum(axis=0)[None, :])[0])
+    if n == 1:
+        return Interval(value, None, None, 1, "no interval: one example")
+    return _of_draws(value, resample_sums(parts, statistic, seed), n)
+
+
+def resample_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> np.ndarray:
+    """`statistic` on the sums of `STATISTIC_RESAMPLES` resamples of the rows of `parts` `(n, width)`, `(draws,)`."""
+    return replicates(lambda drawn: statistic(drawn @ parts), len(parts), seed, STATISTIC_RESAMPLES)
+
+
 def resample_counts(
     outcomes: np.ndarray, width: int, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> np.ndarray:
@@ -141,13 +168,35 @@ def resample_counts(
 def _of_draws(value: float, draws: np.ndarray, n: int) -> Interval:
     if not (np.isfinite(value) and np.isfinite(draws).all()):
         return Interval(value if np.isfinite(value) else None, None, None, n, "no interval: undefined on resamples")
-    low, high = percentiles(draws)
+    if draws.min() == draws.max():
+        return Interval(value, None, None, n, "no interval: no resample differs")
+    low, high = percentiles(draws, n, value)
     # A biased statistic can fall outside its own percentiles in a small sample; an interval holds its value.
-    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, percentile")
+    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, bias-corrected percentile")
 
 
-def percentiles(draws: np.ndarray) -> tuple[float, float]:
-    """The ends that leave (1 - LEVEL) / 2 of the draws on each side."""
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+def expanded_level(n: int) -> float:
+    """The level at which to take a bootstrap's ends over n >= 2 examples, so that they cover `LEVEL`.
+
+    The expanded percentile of Hesterberg (2015, The American Statistician 69:371): the tails that normal numbers leave
+    beyond Student's quantile, stretched for a spread that was divided by n instead of n - 1.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    reach = float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.5 + LEVEL / 2))
+    return min(1.0 - 2.0 * float(ndtr(-reach)), 1.0 - 1e-9)
+
+
+def percentiles(draws: np.ndarray, n: int, value: float) -> tuple[float, float]:
+    """The ends of a bias-corrected percentile interval of `value`, at the level that n examples need.
+
+    A statistic such as macro F1 tends to be smaller on resamples than on the sample, as it is smaller on the sample
+    than in truth; the share of draws below `value` tells by how much (Efron 1987, JASA 82:171, with no acceleration).
+    """
+    from scipy.special import ndtr, ndtri
+
+    share = ((draws < value).mean() + (draws <= value).mean()) / 2
+    bias = ndtri(np.clip(share, 1 / (draws.size + 1), draws.size / (draws.size + 1)))
+    reach = ndtri((1 + expanded_level(n)) / 2)
+    low, high = np.quantile(draws, ndtr(np.array([2 * bias - reach, 2 * bias + reach])))
     return float(low), float(high)

@@ -12,7 +12,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from ftlab.statistics.intervals import all_equal, bootstrap_mean, percentiles, resample_counts, wilson
+from ftlab.statistics.intervals import (
+    STATISTIC_RESAMPLES,
+    all_equal,
+    bootstrap_mean,
+    percentiles,
+    resample_counts,
+    resample_sums,
+    wilson,
+)
 
 Id = TypeVar("Id", bound=Hashable)
 
@@ -100,13 +108,67 @@ def paired_counts(
     estimate = float(difference(np.bincount(outcomes, minlength=width)[None, :])[0])
     if n == 1:
         return PairedResult(estimate, None, None, None, 1, fixed, broke, "no interval: one example")
-    draws = resample_counts(outcomes, width, difference, seed)
+    return _of_draws(estimate, resample_counts(outcomes, width, difference, seed), n, fixed, broke)
+
+
+def paired_sums(
+    parts_a: np.ndarray,
+    parts_b: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    *,
+    fixed: int,
+    broke: int,
+) -> PairedResult:
+    """A difference of a statistic of sums (corpus BLEU, chrF) by percentile bootstrap over pairs; p as `paired_counts`.
+
+    `parts_a` and `parts_b` `(n, width)` are what each example adds; `statistic` maps sums `(draws, width)` to values
+    `(draws,)`. `fixed` and `broke` are counted by the caller, who knows what a better example is.
+    Raises ValueError when the shapes differ.
+    """
+    if parts_a.shape != parts_b.shape or parts_a.ndim != 2:
+        raise ValueError(f"expected parts of one shape (n, width), found {parts_a.shape} and {parts_b.shape}")
+    n, width = parts_a.shape
+    if n == 0:
+        return PairedResult(None, None, None, None, 0, fixed, broke, "no examples")
+
+    def difference(sums: np.ndarray) -> np.ndarray:
+        return statistic(sums[:, width:]) - statistic(sums[:, :width])
+
+    both = np.hstack([parts_a, parts_b])
+    estimate = float(difference(both.sum(axis=0)[None, :])[0])
+    if n == 1:
+        return PairedResult(estimate, None, None, None, 1, fixed, broke, "no interval: one example")
+    return _of_draws(estimate, resample_sums(both, difference, seed), n, fixed, broke)
+
+
+def paired_statistic(
+    n: int, difference: Callable[[np.ndarray], float], seed: int, *, fixed: int, broke: int
+) -> PairedResult:
+    """Any difference over examples 0..n-1, `difference(indices)`, by percentile bootstrap over the choice of examples.
+
+    Slow: one call for each resample. `fixed` and `broke` are counted by the caller; p as `paired_counts`.
+    """
+    if n == 0:
+        return PairedResult(None, None, None, None, 0, fixed, broke, "no examples")
+    estimate = float(difference(np.arange(n)))
+    if n == 1:
+        return PairedResult(estimate, None, None, None, 1, fixed, broke, "no interval: one example")
+    rng = np.random.default_rng(seed)
+    draws = np.array([difference(rng.integers(0, n, n)) for _ in range(STATISTIC_RESAMPLES)])
+    return _of_draws(estimate, draws, n, fixed, broke)
+
+
+def _of_draws(estimate: float, draws: np.ndarray, n: int, fixed: int, broke: int) -> PairedResult:
+    if not (math.isfinite(estimate) and np.isfinite(draws).all()):
+        value = estimate if math.isfinite(estimate) else None
+        return PairedResult(value, None, None, None, n, fixed, broke, "no interval: undefined on resamples")
     if draws.min() == draws.max():
         return PairedResult(estimate, None, None, None, n, fixed, broke, "no interval: no resample differs")
-    low, high = percentiles(draws)
+    low, high = percentiles(draws, n, estimate)
     below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + draws.size))
-    method = "bootstrap over pairs, percentile"
+    method = "bootstrap over pairs, bias-corrected percentile"
     return PairedResult(estimate, min(low, estimate), max(high, estimate), p, n, fixed, broke, method)
 
 
