@@ -132,7 +132,7 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
     from ftlab.plan.preflight import preflight
     from ftlab.spec.placed import placed
 
-    findings, _ = preflight(plan, loaded)
+    findings = preflight(plan, loaded).findings
     for finding in findings[:SHOWN_FINDINGS]:
         display.note(f"warning: {finding.message}")
     if len(findings) > SHOWN_FINDINGS:

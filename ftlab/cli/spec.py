@@ -19,6 +19,7 @@ from ftlab.text import MISSING, count, duration, plural, size
 if TYPE_CHECKING:
     from ftlab.data.records import Finding
     from ftlab.plan.estimate import Estimate, PastStage
+    from ftlab.plan.power import Sight
     from ftlab.plan.run import Plan, StageKey
     from ftlab.spec.load import LoadedSpec
 
@@ -109,13 +110,13 @@ def plan(
 
     loaded = load_spec(spec, overrides or ())
     expanded = build_plan(loaded)
-    findings, lengths = preflight(expanded, loaded)
+    findings, lengths, seen = preflight(expanded, loaded)
     is_done, past = _stages_on_disk(results)
     estimate = estimate_plan(expanded, is_done, lengths, past)
     if as_json:
-        print_json(_as_data(expanded, estimate, findings))
+        print_json({**_as_data(expanded, estimate, findings), "detectable": [asdict(sight) for sight in seen]})
     else:
-        _show(expanded, estimate, findings)
+        _show(expanded, estimate, findings, seen)
 
 
 def schema(
@@ -178,9 +179,11 @@ def _as_data(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> dic
     }
 
 
-def _show(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> None:
+def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: list[Sight]) -> None:
     from rich.table import Table
     from rich.text import Text
+
+    from ftlab.plan.power import ASSUMED
 
     out = console()
     out.print(
@@ -207,6 +210,8 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> None:
     out.print()
     for line in _totals(estimate):
         out.print(line)
+    for index, sight in enumerate(seen):
+        out.print(f"{'' if index else 'detects':<11}{sight.words}{'' if index else f', {ASSUMED}'}", soft_wrap=True)
     if findings:
         out.print(Text(f"\n{plural(len(findings), 'warning')}:", style="bold"))
         for finding in findings:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftlab.data.records import Finding
 from ftlab.errors import DataError, Fault, gathered
 from ftlab.plan.fairness import attention_only, shared_rates
 from ftlab.plan.lengths import ArmLengths, count_lengths
+from ftlab.plan.power import Sight, sights
 from ftlab.plan.run import BASE_FAMILY, Arm, Plan
 from ftlab.spec.load import LoadedSpec
 from ftlab.spec.placed import placed
 from ftlab.spec.templates import templates_of
+from ftlab.text import amount
 
 if TYPE_CHECKING:
     from ftlab.data.records import Dataset
 
-DISCORDANCE = 0.2
-"""The share of examples that two methods are assumed to answer differently, right by one and wrong by the other."""
-POWER_FACTOR = 2.8
-"""1.96 + 0.84: a two-sided test at 5% that finds a true difference in 80% of cases."""
+
+class Preflight(NamedTuple):
+    """What is known of an experiment before it runs."""
+
+    findings: list[Finding]
+    """What a person should know, worst first."""
+    lengths: dict[str, ArmLengths]
+    """Token counts by arm id."""
+    sights: list[Sight]
+    """The smallest differences that the splits can show."""
 
 
-def preflight(plan: Plan, loaded: LoadedSpec | None = None) -> tuple[list[Finding], dict[str, ArmLengths]]:
-    """What a person should know before running `plan`, worst first, and the token counts by arm id.
+def preflight(plan: Plan, loaded: LoadedSpec | None = None) -> Preflight:
+    """What a person should know before running `plan`.
 
     Reads the data (fetching it on first use) and renders every prompt of the plan. Raises DataError when the data
     cannot be read, does not suffice, or lacks a column that a template names; with the spec that the plan was made
@@ -56,11 +63,12 @@ def _refuse(plan: Plan, dataset: Dataset, loaded: LoadedSpec | None) -> None:
         raise DataError.of(faults)
 
 
-def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmLengths]]:
+def examine(plan: Plan, dataset: Dataset) -> Preflight:
     """The same, for a data set that is in memory."""
     from ftlab.data.checks import check_dataset
 
     lengths = count_lengths(plan, dataset)
+    seen = sights(plan, {split: len(rows) for split, rows in dataset.splits.items()})
     found = [
         *check_dataset(dataset),
         *_truncated(plan, lengths),
@@ -68,9 +76,9 @@ def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmL
         _no_baseline(plan),
         *_unfair(plan),
         _unlike_decoding(plan),
-        _too_small(plan, dataset),
+        *_too_small(plan, seen),
     ]
-    return [finding for finding in found if finding is not None], lengths
+    return Preflight([finding for finding in found if finding is not None], lengths, seen)
 
 
 def _truncated(plan: Plan, lengths: Mapping[str, ArmLengths]) -> list[Finding]:
@@ -146,20 +154,20 @@ def _decode(plan: Plan, arm: Arm) -> str:
     return arm.method.get("decode") or plan.task.decode
 
 
-def _too_small(plan: Plan, dataset: Dataset) -> Finding | None:
-    """Whether the validation rows could show a gain of `min_gain` at all (normal approximation of McNemar's test)."""
-    rows = len(dataset.splits.get("validation", []))
-    if not rows:
-        return None
-    smallest = POWER_FACTOR * math.sqrt(DISCORDANCE / rows)
-    if smallest <= max(plan.decision.min_gain, 0.01) or plan.decision.metric != "accuracy":
-        return None
-    message = (
-        f"{rows:,} validation rows show differences of about {100 * smallest:.0f} points and more (4 times in 5, when "
-        f"two methods differ on {DISCORDANCE:.0%} of the rows), and decision.min_gain is "
-        f"{100 * plan.decision.min_gain:g} points; more rows tell more"
-    )
-    return Finding("few_validation_rows", message, rows)
+def _too_small(plan: Plan, seen: Sequence[Sight]) -> list[Finding]:
+    """Splits whose rows are unlikely to show a gain of `min_gain`. For rates only: other spreads are not known yet."""
+    if plan.decision.metric != "accuracy":
+        return []
+    wanted = max(plan.decision.min_gain, 0.01)
+    return [
+        Finding(
+            f"few_{sight.split}_rows",
+            f"{sight.words}, and decision.min_gain is {amount(plan.decision.min_gain)}; more rows tell more",
+            sight.rows,
+        )
+        for sight in seen
+        if sight.effect is None or sight.effect > wanted
+    ]
 
 
 def _names(arms: list[Arm]) -> str:

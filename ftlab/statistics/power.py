@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 POWER = 0.8
 ALPHA = 0.05
@@ -75,6 +76,23 @@ def smallest_effect_planned(
     if effect > discordant:
         return Detectable(None, n, None, power, alpha, f"{basis}: too few of {n} to show any difference")
     return Detectable(effect, n, math.sqrt(discordant - effect**2), power, alpha, basis)
+
+
+def quick_effect(n: int, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float = ALPHA) -> float | None:
+    """What `smallest_effect_planned` finds, by the normal distribution instead of Student's t and without any library.
+
+    For commands that must answer at once: statsmodels takes a second to import. From 100 examples on it is at most 2%
+    below (at an alpha for twenty arms; 1% for one), from 500 on at most 0.5%.
+
+    Raises ValueError for a share outside ]0, 1].
+    """
+    _check_share(discordant)
+    if n < 2:
+        return None
+    normal = NormalDist()
+    size = (normal.inv_cdf(1.0 - alpha / 2.0) + normal.inv_cdf(power)) / math.sqrt(n)
+    effect = size * math.sqrt(discordant / (1.0 + size**2))
+    return effect if effect <= discordant else None
 
 
 def examples_needed(effect: float, sd: float, *, power: float = POWER, alpha: float = ALPHA) -> int | None:

@@ -12,6 +12,7 @@ from ftlab.statistics.power import (
     alpha_of,
     examples_needed,
     examples_needed_planned,
+    quick_effect,
     smallest_effect,
     smallest_effect_planned,
     spread_of_interval,
@@ -109,3 +110,17 @@ def test_impossible_spreads_and_arms_are_refused() -> None:
         smallest_effect(100, 0.0)
     with pytest.raises(ValueError, match="at least one arm"):
         alpha_of(0)
+
+
+@pytest.mark.parametrize("discordant", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 20])
+def test_the_quick_effect_is_the_exact_one_s_within_what_it_says(discordant: float, alpha: float) -> None:
+    for n, below in ((100, 0.021), (500, 0.005), (2000, 0.002)):
+        exact = smallest_effect_planned(n, discordant, alpha=alpha).effect
+        quick = quick_effect(n, discordant, alpha=alpha)
+        if exact is None:
+            assert (n, quick) == (100, None)
+        else:
+            assert quick is not None
+            assert (1 - below) * exact <= quick <= exact
+    assert quick_effect(1) is None
