@@ -21,7 +21,15 @@ LAYERS: list[set[str]] = [
     {"plan.run", "plan.identity", "plan"},
     {"data", "models", "methods", "train", "evaluate"},
     # Making a plan settles models and data by their light halves, so it stands above them.
-    {"plan.expand", "plan.preflight", "plan.lengths", "plan.model_facts", "plan.speeds", "plan.estimate"},
+    {
+        "plan.expand",
+        "plan.settle",
+        "plan.preflight",
+        "plan.lengths",
+        "plan.model_facts",
+        "plan.speeds",
+        "plan.estimate",
+    },
     {"execute", "search", "store"},
     {"decide"},
     {"report", "ui", "cli"},

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftlab.catalog import METHODS, METRICS
-from ftlab.errors import Fault, Problem, SpecError, UnknownNameError, gathered
+from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
 from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
+from ftlab.plan.settle import refuse_searches, refuse_unknown_benchmarks, settle
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
-from ftlab.spec.placed import problem_of
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
@@ -32,9 +32,9 @@ def build_plan(loaded: LoadedSpec) -> Plan:
             which this version cannot run.
         UsageError: when the models or the data cannot be settled; a SpecError with the places of all that are wrong.
     """
-    _refuse_searches(loaded)
-    _refuse_unknown_benchmarks(loaded)
-    data, models = _settled(loaded)
+    refuse_searches(loaded)
+    refuse_unknown_benchmarks(loaded)
+    data, models = settle(loaded)
     experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
     arms = [*experiment.arms(), *experiment.bases()]
     runs = experiment.runs(arms)
@@ -53,27 +53,6 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         arms=tuple(arms),
         runs=tuple(runs),
     )
-
-
-def _settled(loaded: LoadedSpec) -> tuple[DataRef, list[ModelRef]]:
-    """The data and the models of a spec, each with its identity."""
-    from ftlab.data.look import look_at
-    from ftlab.data.sources import resolve_data
-    from ftlab.models.sources import resolve_model
-
-    faults: list[Fault] = []
-    data: DataRef | None = None
-    models: list[ModelRef] = []
-    with gathered(faults, "data"):
-        data = resolve_data(loaded.spec.data, loaded.root)
-    for index, model in enumerate(loaded.models):
-        with gathered(faults, "model", *([index] if isinstance(loaded.spec.model, list) else [])):
-            models.append(resolve_model(model, loaded.root))
-    if faults or data is None:
-        # One round of mending for all of it, as far as it can be seen without the rest.
-        faults = list(dict.fromkeys([*faults, *look_at(loaded)]))
-        raise SpecError([problem_of(loaded, fault) for fault in faults])
-    return data, models
 
 
 def needs_base_runs(loaded: LoadedSpec) -> bool:
@@ -105,36 +84,6 @@ def _value_label(value: Any, ordinal: int) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value) and len(",".join(value)) <= 40:
         return one_line(",".join(value))
     return f"#{ordinal}"
-
-
-def _refuse_searches(loaded: LoadedSpec) -> None:
-    problems = [
-        loaded.place("methods", search.name, "search").problem(
-            ("methods", search.name, "search"),
-            "this version checks searches but cannot run them yet; use {grid: [...]} instead, or leave the method out",
-        )
-        for search in loaded.searches
-    ]
-    if problems:
-        raise SpecError(problems)
-
-
-def _refuse_unknown_benchmarks(loaded: LoadedSpec) -> None:
-    """Before anything is fetched, and long before anything is trained."""
-    tasks = loaded.spec.benchmarks.tasks
-    if not tasks:
-        return
-    from ftlab.evaluate.benchmarks import check_task
-
-    problems = []
-    for index, task in enumerate(tasks):
-        try:
-            check_task(task)
-        except UnknownNameError as error:
-            path = ("benchmarks", "tasks", index)
-            problems.append(loaded.tree.place_of(path).problem(path, str(error)))
-    if problems:
-        raise SpecError(problems)
 
 
 @dataclass(frozen=True)
