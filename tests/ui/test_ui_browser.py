@@ -15,6 +15,7 @@ import duckdb
 import pytest
 from browsing import WAIT, app, free_port, ready, served
 
+from ftlab.execute.hold import hold_results
 from ftlab.testing.journals import HOSTILE_TEXTS
 
 pytestmark = pytest.mark.browser
@@ -185,7 +186,7 @@ def test_an_open_page_follows_a_sweep(finished: Path, tmp_path: Path, visit: Cal
             if stop.wait(1.0):
                 return
 
-    with app(results) as url:
+    with hold_results(results), app(results) as url:
         page = visit(url)
         writer = threading.Thread(target=write)
         writer.start()
