@@ -24,8 +24,16 @@ def rewrite(folder: Path, rows: list[str]) -> None:
     (folder / "rows.csv").write_text("\n".join(["question,label", *rows, ""]), encoding="utf-8")
 
 
-def test_a_sound_experiment_has_no_findings(make_plan: Planner, model_folder: Path) -> None:
-    assert findings(make_plan(LOCAL, overrides=(SMALL_CHANCE, "methods.few_shot.shots=1"))) == {}
+ENOUGH = "data.splits={train: 30, validation: 200, test: 200}"
+
+
+def enough_rows(folder: Path) -> None:
+    rewrite(folder, [f"question {number},{'yes' if number % 2 else 'no'}" for number in range(430)])
+
+
+def test_a_sound_experiment_has_no_findings(make_plan: Planner, model_folder: Path, tmp_path: Path) -> None:
+    enough_rows(tmp_path)
+    assert findings(make_plan(LOCAL, overrides=(SMALL_CHANCE, ENOUGH, "methods.few_shot.shots=1"))) == {}
 
 
 def test_rows_that_spoil_a_comparison_are_told(make_plan: Planner, model_folder: Path, tmp_path: Path) -> None:
@@ -45,8 +53,9 @@ def test_sequences_that_would_be_cut_are_told_by_method(make_plan: Planner, mode
     assert found["prompt_truncated"].startswith("few_shot: 20 prompts do not fit into the model's context")
 
 
-def test_without_a_tokenizer_lengths_are_said_to_be_unknown(make_plan: Planner) -> None:
-    found = findings(make_plan(overrides=(SMALL_CHANCE,)))
+def test_without_a_tokenizer_lengths_are_said_to_be_unknown(make_plan: Planner, tmp_path: Path) -> None:
+    enough_rows(tmp_path)
+    found = findings(make_plan(overrides=(SMALL_CHANCE, ENOUGH)))
     assert set(found) == {"lengths_unknown"}
     assert "builtin:smollm2-135m-instruct" in found["lengths_unknown"]
 
@@ -87,8 +96,10 @@ def test_an_experiment_without_prompting_is_told(make_plan: Planner) -> None:
     assert "nothing to compare with" in findings(make_plan((drop, "")))["no_baseline"]
 
 
-def test_too_few_rows_for_the_wanted_gain_are_told(make_plan: Planner) -> None:
+def test_too_few_rows_for_the_wanted_gain_are_told(make_plan: Planner, tmp_path: Path) -> None:
     message = findings(make_plan())["few_validation_rows"]
-    assert message.startswith("validation: ")
-    assert "points or more, by 20 rows and " in message
+    assert message.startswith("validation: 20 rows are too few to show any difference of ")
+    enough_rows(tmp_path)
+    message = findings(make_plan(overrides=(ENOUGH,)))["few_validation_rows"]
+    assert "points or more, by 200 rows and " in message
     assert "min_gain is 2 points" in message
