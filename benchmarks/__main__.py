@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "cli_speed": "how fast the light verbs answer",
     "orchestration": "what a sweep costs beside its own work",
     "training_step": "a training step against TRL's defaults",
+    "statistics_speed": "what the intervals of a large sweep cost beside a plain bootstrap",
     "harness_speed": "benchmarks against lm-eval's own model class",
     "one_arm": "a whole LoRA run against a plain TRL script and lm_eval",
     "shell_loop": "the whole quickstart against a shell loop of the same",

@@ -1,8 +1,8 @@
 """Intervals that hold together, for the difference of each of many arms from one baseline.
 
 Twenty arms that are all equal to the baseline, 300 examples: the ordinary 95% interval of the luckiest one lies above
-zero in about a third of all sweeps. The max-T intervals here widen every interval by the one critical value that the
-largest of all the test statistics stays below in 95% of bootstrap draws, so "some interval excludes zero although
+zero in a fifth to a third of all sweeps. The max-T intervals here widen every interval by the one critical value that
+the largest of all the test statistics stays below in 95% of bootstrap draws, so "some interval excludes zero although
 nothing differs" happens in about 5% of sweeps. The arms' correlation (they answer the same examples) is kept: it comes
 with the resampling of whole examples (Westfall & Young 1993, section 2.2; Hothorn, Bretz & Westfall 2008, section 3).
 Where examples come in clusters, whole clusters are resampled.

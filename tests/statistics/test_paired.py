@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from ftlab.statistics import intervals
 from ftlab.statistics.paired import PairedResult, align, mcnemar_p, paired_counts, paired_difference
+from ftlab.testing.simulations import about, at_least, covers
 
 BITS = st.sampled_from([0.0, 1.0])
 
@@ -26,6 +27,7 @@ def pairs(values: st.SearchStrategy[float], most: int = 60) -> st.SearchStrategy
     [(300, 0.10, 0.05), (300, 0.02, 0.02), (200, 0.01, 0.0), (100, 0.2, 0.2), (50, 0.3, 0.1), (1000, 0.04, 0.01)],
 )
 def test_the_binary_interval_covers_the_true_difference(n: int, fixed: float, broke: float) -> None:
+    """1,500 simulations each."""
     rng = np.random.default_rng(int(1000 * fixed) + n)
     runs, hits = 1500, 0
     known: dict[tuple[int, int], PairedResult] = {}
@@ -36,29 +38,25 @@ def test_the_binary_interval_covers_the_true_difference(n: int, fixed: float, br
             after = [1.0] * won + [0.0] * lost + [1.0] * rest
             known[won, lost] = paired_difference(before, after, 0)
         result = known[won, lost]
-        assert result.low is not None
-        assert result.high is not None
-        hits += result.low <= fixed - broke <= result.high
-    # At least 95% within the error of the simulation; rare changes make any such interval a little too careful.
-    assert hits / runs >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / runs)
+        hits += covers(result.low, fixed - broke, result.high)
+    # Rare changes make any such interval a little too careful.
+    assert at_least(hits, runs, 0.95)
 
 
-def test_the_mean_interval_covers_the_true_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [10, 60])
+def test_the_mean_interval_covers_the_true_difference(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """600 simulations each; the p value errs as often as the interval."""
     monkeypatch.setattr(intervals, "RESAMPLES", 999)
     rng = np.random.default_rng(4)
-    runs, hits, rejected = 400, 0, 0
+    runs, hits, rejected = 600, 0, 0
     for seed in range(runs):
-        before = rng.normal(0.5, 0.2, 60)
-        after = before + rng.normal(0.0, 0.1, 60)
+        before = rng.normal(0.5, 0.2, n)
+        after = before + rng.normal(0.0, 0.1, n)
         result = paired_difference(before.tolist(), after.tolist(), seed)
-        assert result.low is not None
-        assert result.high is not None
-        assert result.p is not None
-        hits += result.low <= 0.0 <= result.high
-        rejected += result.p < 0.05
-    error = 4 * math.sqrt(0.95 * 0.05 / runs)
-    assert abs(hits / runs - 0.95) <= error + 0.01
-    assert abs(rejected / runs - 0.05) <= error
+        hits += covers(result.low, 0.0, result.high)
+        rejected += result.p <= 0.05
+    assert about(hits, runs, 0.95)
+    assert about(rejected, runs, 0.05)
 
 
 def flip(result: PairedResult) -> PairedResult:

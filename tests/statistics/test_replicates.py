@@ -42,7 +42,7 @@ def test_the_difference_is_covered_over_seeds_and_examples(
     monkeypatch: pytest.MonkeyPatch, seeds: int, baseline_seeds: int, by_seed: float, claimed: float
 ) -> None:
     """500 simulations each of 100 examples; from no seed noise to one that is several times the examples' own."""
-    monkeypatch.setattr(intervals, "RESAMPLES", 999)
+    monkeypatch.setattr(intervals, "RESAMPLES", 499)
     rng, runs, hits = np.random.default_rng(int(1000 * by_seed) + seeds), 500, 0
     for index in range(runs):
         difficulty = rng.normal(0, 0.3, 100)

@@ -5,51 +5,89 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ftlab.statistics.clusters import cluster_mean
 from ftlab.statistics.paired import paired_difference
-from ftlab.statistics.simultaneous import mean_differences, widening
+from ftlab.statistics.simultaneous import Simultaneous, mean_differences, widening
+from ftlab.testing.simulations import at_least, at_most, simulate
 
 
 def _null_sweep(rng: np.random.Generator, arms: int, n: int) -> np.ndarray:
-    """Differences of `arms` arms from a baseline when all are equally good: hard and easy examples, shared by all."""
-    difficulty = rng.beta(0.6, 0.4, size=n)
-    right = rng.random((n, arms + 1)) < difficulty[:, None]
-    return right[:, 1:].astype(float) - right[:, :1]
+    """Differences, shape (n, arms), of arms from a baseline that is as good as they are."""
+    scores = simulate(rng, [0.55] * (arms + 1), n)[:, 0]
+    return (scores[1:] - scores[0]).T
 
 
-def test_twenty_equal_arms_rarely_show_a_gain_although_the_naive_interval_often_does():
-    rng = np.random.default_rng(20261122)
-    simulations, n = 200, 300
-    naive = joint = 0
-    for index in range(simulations):
-        differences = _null_sweep(rng, arms=20, n=n)
-        best = int(differences.mean(axis=0).argmax())
-        column = differences[:, best]
-        naive += column.mean() - 1.96 * column.std(ddof=1) / np.sqrt(n) > 0
-        joint += bool((mean_differences(differences, index, draws=600).low > 0).any())
-    assert naive / simulations > 0.15, "the simulation must be one in which the naive interval fails"
-    # At most 5% is claimed, and about half of that is expected: the intervals have two sides.
-    assert joint / simulations <= 0.05 + 0.015
+def _jointly(found: Simultaneous, truth: np.ndarray | float) -> bool:
+    return bool(((found.low <= truth) & (truth <= found.high)).all())
 
 
-def test_all_true_differences_are_covered_together():
-    rng = np.random.default_rng(7)
-    truth = np.linspace(-0.1, 0.1, 8)
-    cuts = _threshold(0.5 + truth)
-    missed = 0
-    for index in range(200):
-        uniform = rng.random((250, 1))
-        baseline = uniform < 0.5
-        arms = (0.6 * uniform + 0.4 * rng.random((250, 8))) < cuts
-        found = mean_differences(arms.astype(float) - baseline, index, draws=500)
-        missed += bool(((found.low > truth) | (found.high < truth)).any())
-    assert missed / 200 <= 0.085
+@pytest.mark.parametrize(("n", "agreement"), [(30, 0.5), (100, 0.5), (300, 0.9)])
+def test_all_true_differences_of_rates_are_covered_together(n: int, agreement: float):
+    """600 simulations each of eight arms from 15 points worse to 20 better; about 95%, more for few examples."""
+    rates = np.array([0.5, 0.35, 0.4, 0.45, 0.5, 0.5, 0.55, 0.6, 0.7])
+    rng, runs, hits = np.random.default_rng(n), 600, 0
+    for index in range(runs):
+        scores = simulate(rng, rates.tolist(), n, agreement=agreement)[:, 0]
+        found = mean_differences((scores[1:] - scores[0]).T, index, draws=600)
+        hits += _jointly(found, rates[1:] - rates[0])
+    assert at_least(hits, runs, 0.95)
+    assert at_most(hits, runs, 0.985)
 
 
-def _threshold(rate: np.ndarray) -> np.ndarray:
-    """The cut of 0.6 U + 0.4 V below which a share `rate` lies, by inverting its distribution numerically."""
-    grid = np.random.default_rng(0)
-    sample = np.sort(0.6 * grid.random(400_000) + 0.4 * grid.random(400_000))
-    return sample[(rate * (sample.size - 1)).astype(int)]
+@pytest.mark.parametrize("n", [20, 100])
+def test_all_true_differences_of_unbounded_scores_are_covered_together(n: int):
+    """600 simulations each of eight arms that share the baseline's luck; 94% are claimed for as few as 20 examples."""
+    rng, runs, hits = np.random.default_rng(n), 600, 0
+    for index in range(runs):
+        differences = rng.normal(size=(n, 1)) + rng.normal(size=(n, 8))
+        hits += _jointly(mean_differences(differences, index, bounded=False, draws=600), 0.0)
+    assert at_least(hits, runs, 0.95 if n > 50 else 0.94)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize("sizes", [[6] * 12, [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 5, 5, 4, 4, 3]])
+def test_differences_that_cluster_are_covered_together(bounded: bool, sizes: list[int]):
+    """400 simulations each of eight arms; resampling examples as if they were independent covers far less often."""
+    rng, runs, hits, ignoring = np.random.default_rng(len(sizes)), 400, 0, 0
+    clusters = np.repeat(np.arange(len(sizes)), sizes)
+    for index in range(runs):
+        if bounded:
+            scores = simulate(rng, [0.6] * 9, clusters.size, agreement=0.4, clusters=clusters, by_cluster=0.3)[:, 0]
+            differences = (scores[1:] - scores[0]).T
+        else:
+            noise = 0.8 * rng.normal(size=(clusters.size, 9)) + 0.6 * rng.normal(size=(len(sizes), 9))[clusters]
+            differences = noise[:, 1:] - noise[:, :1]
+        found = mean_differences(differences, index, bounded=bounded, draws=600, clusters=clusters)
+        hits += _jointly(found, 0.0)
+        ignoring += _jointly(mean_differences(differences, index, bounded=bounded, draws=200), 0.0)
+    assert found.clusters == len(sizes)
+    assert at_least(hits, runs, 0.95)
+    assert ignoring < 0.8 * runs
+
+
+def test_clusters_of_one_example_change_nothing():
+    differences = np.random.default_rng(9).normal(size=(80, 3))
+    ordinary = mean_differences(differences, 1, bounded=False)
+    clustered = mean_differences(differences, 1, bounded=False, clusters=np.arange(80))
+    assert clustered.low == pytest.approx(ordinary.low, rel=0.02)
+    assert (ordinary.clusters, clustered.clusters) == (None, 80)
+
+
+def test_arms_with_missing_scores_cluster_as_well():
+    rng = np.random.default_rng(10)
+    clusters = np.repeat(np.arange(30), 4)
+    differences = rng.normal(0.1, 0.5, (120, 2)) + rng.normal(0, 0.3, (30, 2))[clusters]
+    differences[:40, 1] = np.nan
+    found = mean_differences(differences, 0, bounded=False, clusters=clusters)
+    assert found.estimates[1] == pytest.approx(differences[40:, 1].mean())
+    alone = cluster_mean(differences[40:, 1], clusters[40:])
+    assert found.high[1] - found.low[1] > alone.high - alone.low
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(20, dtype=int), np.arange(19)])
+def test_one_cluster_or_a_missing_one_is_refused(clusters: np.ndarray):
+    with pytest.raises(ValueError, match="at least two clusters"):
+        mean_differences(np.ones((20, 2)), 0, clusters=clusters)
 
 
 def test_one_arm_gets_its_ordinary_interval():
