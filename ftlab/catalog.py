@@ -100,5 +100,8 @@ BENCHMARKS = Registry(
         "piqa": "ftlab.evaluate.builtin:piqa",
         "openbookqa": "ftlab.evaluate.builtin:openbookqa",
         "commonsenseqa": "ftlab.evaluate.builtin:commonsenseqa",
+        "siqa": "ftlab.evaluate.builtin:siqa",
+        "boolq": "ftlab.evaluate.builtin:boolq",
+        "mmlu": "ftlab.evaluate.builtin:mmlu",
     },
 )

@@ -44,6 +44,17 @@ def benchmark_version(task: str) -> str:
     return builtin.version() if builtin else f"lm-eval {metadata.version('lm-eval')}"
 
 
+def benchmark_facts(task: str) -> dict[str, Any]:
+    """What is known of a task before it runs, `{"group", "chance", "rows_dropped"}`; the last two None for others.
+
+    Light, and raises, as `benchmark_version`.
+    """
+    builtin = _builtin(task)
+    if builtin is None:
+        return {"group": "other", "chance": None, "rows_dropped": None}
+    return {"group": builtin.group, "chance": builtin.chance, "rows_dropped": builtin.dropped}
+
+
 def check_task(task: str) -> None:
     """Raise UnknownNameError, with the nearest name, unless `task` exists.
 
@@ -79,7 +90,14 @@ def _list_registry() -> list[str]:
 
 
 def _builtin(task: str) -> BuiltinBenchmark | None:
-    return BENCHMARKS.load(task.removeprefix(BUILTIN)) if task.startswith(BUILTIN) else None
+    if not task.startswith(BUILTIN):
+        return None
+    from ftlab.evaluate.builtin import LEFT_OUT
+
+    name = task.removeprefix(BUILTIN)
+    if name in LEFT_OUT and name not in BENCHMARKS.names():
+        raise UnknownNameError(f"there is no builtin benchmark '{name}': {LEFT_OUT[name]}")
+    return BENCHMARKS.load(name)
 
 
 def run_benchmark(
@@ -97,7 +115,7 @@ def run_benchmark(
     summary. Raises UnknownNameError for an unknown task, FetchError when its rows cannot be fetched, UsageError for a
     task that needs more than a text model and greedy decoding.
     """
-    from ftlab.evaluate.bench_items import finite, read_items, summarize, write_items
+    from ftlab.evaluate.bench_items import chance_of, finite, read_items, summarize, write_items
     from ftlab.evaluate.harness import LoadedLM
 
     started = time.perf_counter()
@@ -107,11 +125,15 @@ def run_benchmark(
     items = list(read_items(tasks["tasks"], results["samples"]))
     write_items(items, out / "items.parquet")
     builtin = _builtin(task)
+    known = benchmark_facts(task)
+    if builtin is None:
+        known["chance"] = chance_of(items)
     summary = {
         "task": task,
         "version": benchmark_version(task),
         **summarize(task.removeprefix(BUILTIN), tasks, results, items),
-        **({"primary": builtin.primary, "rows_dropped": builtin.dropped} if builtin else {}),
+        **({"primary": builtin.primary} if builtin else {}),
+        **known,
         "seconds": time.perf_counter() - started,
         "lm_eval": metadata.version("lm-eval"),
     }
@@ -134,7 +156,8 @@ def load_tasks(task: str, shots: int | None, report: Reporter) -> dict[str, Any]
 
     builtin = _builtin(task)
     if builtin is not None:
-        files = {"data_files": {"validation": str(builtin.fetch(report))}, "cache_dir": str(cache_dir() / "datasets")}
+        rows = {split: str(path) for split, path in builtin.fetch(report).items()}
+        files = {"data_files": rows, "cache_dir": str(cache_dir() / "datasets")}
         with _quiet():
             # Without lm-eval's own folder, whose 14,000 names take 17 s to read.
             tasks = TaskManager(include_defaults=False).load([{**builtin.config(), "dataset_kwargs": files}])

@@ -16,6 +16,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
+BenchmarkGroup = Literal["knowledge", "reasoning", "reading", "other"]
+"""What a general benchmark measures; `other` for those of lm-eval's registry, of which ftlab does not know it."""
+
 
 class Block(BaseModel):
     """The base of every part of a spec: frozen, strict about keys, documented by attribute docstrings."""
