@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ftlab.decide.view import ArmView, Gate, PairedDifference
+from ftlab.spec.schema import MAX_FORGETTING
 
 Gain = Literal["clear", "small", "none", "open"]
 
@@ -29,6 +30,19 @@ class Rule:
     max_forgetting: float
     min_valid_format: float | None
     benchmarks: tuple[str, ...]
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The largest tolerated loss by benchmark; `max_forgetting` for those that are not in it."""
+
+    def limit(self, task: str) -> float:
+        """The largest tolerated loss on a benchmark."""
+        return self.limits.get(task, self.max_forgetting)
+
+
+def loss_limit(limits: float | Mapping[str, float], *names: str) -> float:
+    """What `decision.max_forgetting` says of the first of these names, a benchmark and its group, that it knows."""
+    if isinstance(limits, (int, float)):
+        return float(limits)
+    return next((limits[name] for name in (*names, "default") if name in limits), MAX_FORGETTING)
 
 
 def gate_within(low: float | None, high: float | None, limit: float) -> Gate:

@@ -55,6 +55,14 @@ def benchmark_facts(task: str) -> dict[str, Any]:
     return {"group": builtin.group, "chance": builtin.chance, "rows_dropped": builtin.dropped}
 
 
+def group_of(task: str) -> str:
+    """What a task measures; `other` too for a builtin that is no longer there, since old results stay readable."""
+    try:
+        return str(benchmark_facts(task)["group"])
+    except UnknownNameError:
+        return "other"
+
+
 def check_task(task: str) -> None:
     """Raise UnknownNameError, with the nearest name, unless `task` exists.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ftlab.catalog import BENCHMARKS, DATASETS, METRICS, MODELS, Registry, suggest
 from ftlab.errors import Problem
 from ftlab.spec.scalars import shown
-from ftlab.spec.schema import DecisionSpec, TaskSpec
+from ftlab.spec.schema import BenchmarkGroup, DecisionSpec, TaskSpec
 from ftlab.spec.tree import Node
 
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
@@ -34,6 +34,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.task()
     checker.benchmarks()
     checker.decision()
+    checker.forgetting()
     checker.distinct(("seeds",), "seed")
 
 
@@ -105,6 +106,18 @@ class _Checker:
             self.problems.append(place.problem(("decision", "metric"), message))
         if self._value(("decision", "min_valid_format"), None) is not None and "valid_format" not in metrics:
             self._note(("decision", "min_valid_format"), "needs the metric 'valid_format' in task.metrics")
+
+    def forgetting(self) -> None:
+        """Every key of the mapping is a benchmark of this spec, a group, or `default`."""
+        limits = self._value(("decision", "max_forgetting"), None)
+        tasks = self._value(("benchmarks", "tasks"), None)
+        named = [str(task) for task in tasks] if isinstance(tasks, list) else []
+        known = ["default", *get_args(BenchmarkGroup), *named]
+        for key in limits if isinstance(limits, dict) else {}:
+            if key not in known:
+                message = f"expected a benchmark of this spec, a group or 'default', found '{shown(str(key))}'"
+                near = suggest(str(key), known) or f" (there are: {', '.join(known)})"
+                self._note(("decision", "max_forgetting", key), f"{message}{near}")
 
     def distinct(self, path: KeyPath, what: str) -> None:
         """Every entry of a list once."""

@@ -105,6 +105,28 @@ BAD = [
         ),
         ["11:30 decision.min_valid_format: needs the metric 'valid_format' in task.metrics"],
     ),
+    (
+        "a limit for a benchmark that is not asked for",
+        (
+            METHOD,
+            METHOD + "benchmarks: {tasks: [builtin:piqa]}\n"
+            "decision: {max_forgetting: {default: 0.02, knowlege: 0.05, 'builtin:piqa': 0.03}}\n",
+        ),
+        [
+            "13:54 decision.max_forgetting.knowlege: expected a benchmark of this spec, a group or 'default', "
+            "found 'knowlege', did you mean 'knowledge'?"
+        ],
+    ),
+    (
+        "a loss limit below zero",
+        (METHOD, METHOD + "decision: {max_forgetting: {default: -1}}\n"),
+        ["12:38 decision.max_forgetting.default: expected a number of at least 0, found -1"],
+    ),
+    (
+        "a loss limit in words",
+        (METHOD, METHOD + "decision: {max_forgetting: little}\n"),
+        ["12:28 decision.max_forgetting: expected a number or a mapping, found 'little'"],
+    ),
     ("seeds twice", (METHOD, METHOD + "seeds: [1, 2, 1]\n"), ["12:15 seeds.2: expected each seed once, found 1 again"]),
     (
         "a negative seed",
