@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from ftlab.events import Reporter
 from ftlab.files import file_lock, storage_errors, write_atomic
 from ftlab.paths import cache_dir
 from ftlab.spec.schema import BenchmarkSpec
+from ftlab.text import one_line
 
 if TYPE_CHECKING:
     from ftlab.evaluate.builtin import BuiltinBenchmark
@@ -67,14 +69,27 @@ def check_task(task: str) -> None:
     """Raise UnknownNameError, with the nearest name, unless `task` exists.
 
     Names of lm-eval's registry are listed once per version, in a process of its own that takes about 20 seconds, and
-    then come from the cache.
+    then come from the cache. A path is refused before that: a task file of a user's own may name code to run.
     """
+    if _builtin(task) is None and looks_like_path(task):
+        raise UsageError(
+            f"benchmark '{one_line(task)}' is a path, and an lm-eval task file may name Python code to run; "
+            f"name a task of `lm-eval ls tasks` or a builtin ({_offered()})"
+        )
     if _builtin(task) is None and task not in (known := registry_names()):
-        offered = ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
         near = suggest(task, [*known, *(f"{BUILTIN}{name}" for name in BENCHMARKS.names())])
         raise UnknownNameError(
-            f"unknown benchmark '{task}'{near} (known: {offered}, and the {len(known)} names of `lm-eval ls tasks`)"
+            f"unknown benchmark '{task}'{near} (known: {_offered()}, and the {len(known)} names of `lm-eval ls tasks`)"
         )
+
+
+def looks_like_path(task: str) -> bool:
+    """Whether a task's name is that of a file or folder; no name of lm-eval's registry is."""
+    return task.startswith(("~", ".")) or task.endswith((".yaml", ".yml")) or os.sep in task
+
+
+def _offered() -> str:
+    return ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
 
 
 def registry_names() -> list[str]:
@@ -190,8 +205,8 @@ def _load_from_registry(task: str) -> dict[str, Any]:
     except (OSError, RuntimeError) as error:  # no network, or a data set that is only on a hub
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FetchError(
-            f"the rows of benchmark '{task}' cannot be fetched ({reason}); check the network, or use {BUILTIN}piqa, "
-            f"{BUILTIN}openbookqa or {BUILTIN}commonsenseqa, which need no hub"
+            f"the rows of benchmark '{task}' cannot be fetched ({reason}); check the network, or use one that needs no "
+            f"hub: {_offered()}"
         ) from error
 
 

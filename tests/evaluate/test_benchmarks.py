@@ -16,7 +16,7 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
 from ftlab.catalog import BENCHMARKS
-from ftlab.errors import FetchError, UnknownNameError
+from ftlab.errors import FetchError, UnknownNameError, UsageError
 from ftlab.evaluate import benchmarks as module
 from ftlab.evaluate.bench_items import chance_of
 from ftlab.evaluate.benchmarks import benchmark_facts, benchmark_version, check_task, load_tasks, run_benchmark
@@ -143,13 +143,18 @@ def test_rows_that_cannot_be_fetched_are_one_clear_sentence(monkeypatch: pytest.
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["{folder}/evil.yaml", "{folder}", "./evil.yaml", "evil.yml", "~/tasks"])
+def test_a_file_or_folder_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """lm-eval would run the Python that a task file of the user's names."""
-    path = tmp_path / "evil.yaml"
-    path.write_text("task: evil\ndoc_to_text: !function os.getcwd\n", encoding="utf-8")
-    monkeypatch.setattr(module, "_list_registry", lambda: ["hellaswag"])
-    with pytest.raises(UnknownNameError):
-        load_tasks(str(path), None, ignore)
+    witness = tmp_path / "ran"
+    (tmp_path / "evil.yaml").write_text("task: evil\ndoc_to_text: !function evil.text\n", encoding="utf-8")
+    (tmp_path / "evil.py").write_text(f"open({str(witness)!r}, 'w')\ntext = str\n", encoding="utf-8")
+    (tmp_path / "evil").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "_list_registry", lambda: pytest.fail("no need to list the registry"))
+    with pytest.raises(UsageError, match="is a path, and an lm-eval task file may name Python code"):
+        load_tasks(name.format(folder=tmp_path), None, ignore)
+    assert not witness.exists()
 
 
 def test_versions_are_read_without_torch_and_lm_eval() -> None:
