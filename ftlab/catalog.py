@@ -105,3 +105,9 @@ BENCHMARKS = Registry(
         "mmlu": "ftlab.evaluate.builtin:mmlu",
     },
 )
+
+BENCHMARKS_LEFT_OUT = {
+    "truthfulqa": "the rows at hand name right answers alone, and no wrong ones to choose from; with a hub, "
+    "lm-eval's own truthfulqa_mc2 can be used"
+}
+"""Builtin benchmarks that one might look for, and why they are not offered."""

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.catalog import BENCHMARKS, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, suggest
 from ftlab.errors import FetchError, FtlabError, UnknownNameError, UsageError
 from ftlab.events import Reporter
 from ftlab.files import file_lock, storage_errors, write_atomic
@@ -115,11 +115,9 @@ def _list_registry() -> list[str]:
 def _builtin(task: str) -> BuiltinBenchmark | None:
     if not task.startswith(BUILTIN):
         return None
-    from ftlab.evaluate.builtin import LEFT_OUT
-
     name = task.removeprefix(BUILTIN)
-    if name in LEFT_OUT and name not in BENCHMARKS.names():
-        raise UnknownNameError(f"there is no builtin benchmark '{name}': {LEFT_OUT[name]}")
+    if (why := BENCHMARKS_LEFT_OUT.get(name)) and name not in BENCHMARKS.names():
+        raise UnknownNameError(f"there is no builtin benchmark '{name}': {why}")
     return BENCHMARKS.load(name)
 
 

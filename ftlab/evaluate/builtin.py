@@ -35,11 +35,6 @@ ROWS_VERSION = 2
 LETTERS = "ABCDE"
 SHOT_CHARACTERS = 400
 """The longest question with its choices that serves as a few-shot example."""
-LEFT_OUT = {
-    "truthfulqa": "the rows at hand name right answers alone, and no wrong ones to choose from; with a hub, "
-    "lm-eval's own truthfulqa_mc2 can be used"
-}
-"""Benchmarks that one might look for here, and why they are not offered."""
 
 Row = dict[str, Any]
 """`{"question", "choices", "gold"}`, and `"passage"` where the question is about one. `gold` counts from 0."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ftlab.catalog import BENCHMARKS, DATASETS, METRICS, MODELS, Registry, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, METRICS, MODELS, Registry, suggest
 from ftlab.errors import Problem
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup, DecisionSpec, TaskSpec
@@ -88,8 +88,13 @@ class _Checker:
 
     def benchmarks(self) -> None:
         for path, task in self._texts(("benchmarks", "tasks")):
-            if task.startswith("builtin:"):
-                self._known(path, task.removeprefix("builtin:"), BENCHMARKS)
+            if not task.startswith("builtin:"):
+                continue
+            name = task.removeprefix("builtin:")
+            if (why := BENCHMARKS_LEFT_OUT.get(name)) and name not in BENCHMARKS.names():
+                self._note(path, f"there is no builtin benchmark '{name}': {why}")
+            else:
+                self._known(path, name, BENCHMARKS)
 
     def decision(self) -> None:
         metrics = self._value(("task", "metrics"), TaskSpec.model_fields["metrics"].default)

@@ -93,6 +93,11 @@ BAD = [
         ["12:22 benchmarks.tasks.0: unknown builtin benchmark 'piga', did you mean 'piqa'?"],
     ),
     (
+        "a benchmark that is left out",
+        (METHOD, METHOD + "benchmarks: {tasks: [builtin:truthfulqa]}\n"),
+        ["12:22 benchmarks.tasks.0: there is no builtin benchmark 'truthfulqa': the rows at hand name right answers"],
+    ),
+    (
         "decision metric that is not measured",
         (METHOD, METHOD + "decision: {metric: macro_f2}\n"),
         ["12:20 decision.metric: expected one of the task's metrics, found 'macro_f2', did you mean 'macro_f1'?"],
