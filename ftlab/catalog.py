@@ -100,5 +100,14 @@ BENCHMARKS = Registry(
         "piqa": "ftlab.evaluate.builtin:piqa",
         "openbookqa": "ftlab.evaluate.builtin:openbookqa",
         "commonsenseqa": "ftlab.evaluate.builtin:commonsenseqa",
+        "siqa": "ftlab.evaluate.builtin:siqa",
+        "boolq": "ftlab.evaluate.builtin:boolq",
+        "mmlu": "ftlab.evaluate.builtin:mmlu",
     },
 )
+
+BENCHMARKS_LEFT_OUT = {
+    "truthfulqa": "the rows at hand name right answers alone, and no wrong ones to choose from; with a hub, "
+    "lm-eval's own truthfulqa_mc2 can be used"
+}
+"""Builtin benchmarks that one might look for, and why they are not offered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, clean, console, print_json
 from ftlab.errors import SpecError, UsageError
 from ftlab.files import make_folder, storage_errors, write_atomic, write_user_file
-from ftlab.text import MISSING, count, duration, plural, size
+from ftlab.text import MISSING, count, duration, number, plural, size
 
 if TYPE_CHECKING:
     from ftlab.data.records import Finding
@@ -156,6 +156,8 @@ def _stages_on_disk(results: Path) -> tuple[Callable[[StageKey], bool], list[Pas
 
 
 def _as_data(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> dict[str, Any]:
+    from ftlab.evaluate.benchmarks import benchmark_facts
+
     return {
         "version": JSON_VERSION,
         "experiment_id": expanded.experiment_id,
@@ -163,6 +165,7 @@ def _as_data(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> dic
         "spec_hash": expanded.spec_hash,
         "estimate": asdict(estimate),
         "warnings": [asdict(finding) for finding in findings],
+        "benchmarks": [{"task": task, **benchmark_facts(task)} for task in expanded.benchmarks.tasks],
         "arms": [
             {"arm_id": arm.arm_id, "label": arm.label, "family": arm.family, "place": arm.place, "varied": arm.varied}
             for arm in expanded.arms
@@ -208,7 +211,7 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: lis
         )
     out.print(table)
     out.print()
-    for line in _totals(estimate):
+    for line in [*_totals(estimate), *_benchmarks(expanded.benchmarks.tasks)]:
         out.print(line)
     for index, sight in enumerate(seen):
         out.print(f"{'' if index else 'detects':<11}{sight.words}{'' if index else f', {ASSUMED}'}", soft_wrap=True)
@@ -216,6 +219,19 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: lis
         out.print(Text(f"\n{plural(len(findings), 'warning')}:", style="bold"))
         for finding in findings:
             out.print(f"  - {clean(finding.message)}", soft_wrap=True)
+
+
+def _benchmarks(tasks: Sequence[str]) -> Iterator[str]:
+    """What each builtin benchmark measures, and how many broken rows its file has, where there is something to say."""
+    from ftlab.evaluate.benchmarks import benchmark_facts
+
+    for task in tasks:
+        facts = benchmark_facts(task)
+        if facts["chance"] is None:
+            continue
+        dropped = facts["rows_dropped"]
+        words = f"; {plural(dropped, 'broken or repeated row')} left out" if dropped else ""
+        yield f"{clean(task)}: {facts['group']}, {number(facts['chance'])} without any skill{words}"
 
 
 def _totals(estimate: Estimate) -> list[str]:

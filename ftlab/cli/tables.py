@@ -62,7 +62,7 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
     against = "it is the best prompt" if arm.is_baseline else fmt.difference(arm.difference, unit)
     rows += [("against the best prompt", against), ("fixed / broke", fmt.flips(arm.difference))]
     for change in arm.benchmarks:
-        words = f"{fmt.difference(change.difference)}, {fmt.gate(change.within_limit)}"
+        words = f"{fmt.difference(change.difference)}, {fmt.lost_gained(change)}, {fmt.gate(change.within_limit)}"
         rows.append(
             (
                 fmt.task_name(change.task),

@@ -15,7 +15,7 @@ from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
-from ftlab.decide.gates import Rule, gate_all, gate_within
+from ftlab.decide.gates import Rule, gate_all, gate_within, loss_limit
 from ftlab.decide.labels import label_figures
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
@@ -34,6 +34,7 @@ from ftlab.decide.view import (
     Progress,
 )
 from ftlab.errors import UsageError
+from ftlab.evaluate.benchmarks import group_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
 from ftlab.text import SHARE
@@ -98,6 +99,7 @@ def build_view(
         metric_direction="lower" if facts.direction(split, facts.metric) == "lower" else "higher",
         min_gain=rule.min_gain,
         max_forgetting=rule.max_forgetting,
+        forgetting_limits={task: rule.limit(task) for task in facts.benchmarks},
         min_valid_format=rule.min_valid_format,
         metric_units={name: _unit(facts, split, name) for name in facts.metrics},
         benchmarks=list(facts.benchmarks),
@@ -169,15 +171,17 @@ def _opening_view(opening: Opening) -> OpeningView:
 
 
 def _rule(facts: Facts, split: str) -> Rule:
+    limits = facts.decision["max_forgetting"]
     return Rule(
         metric=facts.metric,
         unit=_unit(facts, split, facts.metric),
         split=split,
         min_gain=facts.decision["min_gain"],
-        max_forgetting=facts.decision["max_forgetting"],
+        max_forgetting=loss_limit(limits),
         min_valid_format=facts.decision.get("min_valid_format"),
         benchmarks=facts.benchmarks,
         currency=facts.prices.currency,
+        limits={task: loss_limit(limits, task, group_of(task)) for task in facts.benchmarks},
     )
 
 
@@ -299,9 +303,21 @@ def _benchmarks(facts: Facts, arm: ArmFacts, rule: Rule, stored: Stored, summari
         after = _benchmark_estimate(arm.keys("benchmark", task), metric, summaries)
         if base is None or after is None:
             continue
-        within = gate_within(difference.estimate.low, difference.estimate.high, rule.max_forgetting)
+        limit = rule.limit(task)
+        chance = summaries.get(("benchmark", base_key), {}).get("chance")
         changes.append(
-            BenchmarkChange(task=task, metric=metric, base=base, arm=after, difference=difference, within_limit=within)
+            BenchmarkChange(
+                task=task,
+                metric=metric,
+                base=base,
+                arm=after,
+                difference=difference,
+                within_limit=gate_within(difference.estimate.low, difference.estimate.high, limit),
+                limit=limit,
+                group=group_of(task),
+                chance=chance,
+                informative=None if chance is None or base.low is None else base.low > chance,
+            )
         )
     return changes
 

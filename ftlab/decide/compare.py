@@ -20,11 +20,12 @@ import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
 from ftlab.decide.measure import item_metric, item_scores, seed_mean
-from ftlab.decide.pairs import Pair, Scores, compute_pair, holm, on_shared, scores_of, simultaneous
+from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
 from ftlab.plan.identity import digest
+from ftlab.statistics.multiple import holm
 from ftlab.statistics.paired import PairedResult
 
-COMPARISONS_VERSION = 1
+COMPARISONS_VERSION = 2
 """Part of every `inputs`: raise it when the same scores give another row."""
 
 SAME_WEIGHTS = "exact: the same weights"

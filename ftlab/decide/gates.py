@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ftlab.decide.view import ArmView, Gate, PairedDifference
+from ftlab.spec.schema import MAX_FORGETTING
+from ftlab.statistics import power
 
 Gain = Literal["clear", "small", "none", "open"]
-
-
-_Z = 1.959964
-
-
-MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +25,19 @@ class Rule:
     min_valid_format: float | None
     benchmarks: tuple[str, ...]
     currency: str = "$"
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The largest tolerated loss by benchmark; `max_forgetting` for those that are not in it."""
+
+    def limit(self, task: str) -> float:
+        """The largest tolerated loss on a benchmark."""
+        return self.limits.get(task, self.max_forgetting)
+
+
+def loss_limit(limits: float | Mapping[str, float], *names: str) -> float:
+    """What `decision.max_forgetting` says of the first of these names, a benchmark and its group, that it knows."""
+    if isinstance(limits, (int, float)):
+        return float(limits)
+    return next((limits[name] for name in (*names, "default") if name in limits), MAX_FORGETTING)
 
 
 def gate_within(low: float | None, high: float | None, limit: float) -> Gate:
@@ -64,17 +72,10 @@ def examples_needed(effect: float, low: float | None, high: float | None, n: int
     """Examples for 80% power to see `effect`, when n examples gave an interval from `low` to `high`.
 
     The interval's width stands for the spread, so what widened it (many arms) is planned for as well. None when nothing
-    can be said.
+    can be said, at most `power.MOST`.
     """
-    from statsmodels.stats.power import TTestPower
-
-    if low is None or high is None or not n or effect <= 0 or high <= low:
-        return None
-    spread = (high - low) / 2 / _Z * math.sqrt(n)
-    if (effect / spread) < 0.0025:
-        return MOST
-    found = TTestPower().solve_power(effect_size=effect / spread, power=0.8, alpha=0.05)
-    return min(MOST, math.ceil(float(found)))
+    spread = power.spread_of_interval(low, high, n)
+    return None if spread is None else power.examples_needed(effect, spread)
 
 
 def gate_of(arm: ArmView) -> Gate:

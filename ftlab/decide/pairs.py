@@ -11,7 +11,6 @@ import numpy as np
 from ftlab.catalog import METRICS
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
-from ftlab.statistics.multiple import holm as holm
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.simultaneous import mean_differences, widening
 

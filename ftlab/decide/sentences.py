@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from ftlab import text
-from ftlab.decide.gates import MOST, Rule, difference_of, examples_needed, gate_of, value_of
+from ftlab.decide.gates import Rule, difference_of, examples_needed, gate_of, value_of
 from ftlab.decide.view import ArmView, BenchmarkChange, Majority, PairedDifference, Progress
 from ftlab.plan.opening import TEST
+from ftlab.statistics.power import MOST
 
 
 def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
@@ -23,7 +24,8 @@ def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
         parts.append(cost)
     if arm.benchmarks:
         total = len(arm.benchmarks)
-        limit = text.amount(rule.max_forgetting)
+        limits = {rule.limit(change.task) for change in arm.benchmarks}
+        limit = text.amount(limits.pop()) if len(limits) == 1 else "its limit"
         parts.append(f"no loss beyond {limit} on {total} of {total} general benchmarks")
     return f"Use {name(arm)}: {'; '.join(parts)}.{small}"
 
@@ -79,11 +81,12 @@ def not_shown_safe(arm: ArmView, rule: Rule) -> str:
     )
     if change is not None:
         found = change.difference.estimate
-        needed = examples_needed(found.value + rule.max_forgetting, found.low, found.high, found.n)
+        limit = rule.limit(change.task)
+        needed = examples_needed(found.value + limit, found.low, found.high, found.n)
         settle = _settle(needed, found.n, f"items of {_task(change)}")
         return (
             f"{words}, but not shown safe: its change on {_task(change)} is {_difference_words(change.difference)}, "
-            f"and the limit is a loss of {text.amount(rule.max_forgetting)}.{settle}"
+            f"and the limit is a loss of {text.amount(limit)}.{settle}"
         )
     measured = {change.task for change in arm.benchmarks}
     if absent := [task for task in rule.benchmarks if task not in measured]:
@@ -113,7 +116,7 @@ def blocked(arm: ArmView, rule: Rule) -> str:
         return (
             f"{words}, but loses {text.amount(-worst.difference.estimate.value)} on {_task(worst)} (95% CI "
             f"{text.interval(worst.difference.estimate.low, worst.difference.estimate.high)}; "
-            f"the limit is a loss of {text.amount(rule.max_forgetting)})."
+            f"the limit is a loss of {text.amount(rule.limit(worst.task))})."
         )
     return (
         f"{words}, but too few of its answers have the asked form: {_format_words(arm)}, "
@@ -155,6 +158,9 @@ def caveat(
         parts.append(_majority_words(majority, candidates))
     if not rule.benchmarks:
         parts.append("Forgetting was not measured: the spec names no benchmark.")
+    blind = {_task(change): None for arm in arms for change in arm.benchmarks if change.informative is False}
+    if blind:
+        parts.append(f"A loss on {', '.join(blind)} cannot show: the base is not shown to beat chance there.")
     if baseline is not None and baseline.format_gate in ("no", "not shown"):
         parts.append(f"The best prompt itself is not shown to keep the asked form: {_format_words(baseline)}.")
     if excluded := [arm for arm in candidates if gate_of(arm) == "no"]:

@@ -54,7 +54,10 @@ class PairedDifference(ViewPart):
 
 
 class BenchmarkChange(ViewPart):
-    """One general benchmark: the base's score, the arm's, and the paired difference."""
+    """One general benchmark: the base's score, the arm's, and the paired difference.
+
+    Gains and losses stand apart in the difference: `fixed` items were gained, `broke` items were lost.
+    """
 
     task: str
     metric: str
@@ -62,7 +65,15 @@ class BenchmarkChange(ViewPart):
     arm: Estimate
     difference: PairedDifference
     within_limit: Gate
-    """`yes`: the interval lies above -max_forgetting; `no`: below it; `not shown`: the interval is too wide to tell."""
+    """`yes`: the interval lies above -limit; `no`: below it; `not shown`: the interval is too wide to tell."""
+    limit: float | None = None
+    """The largest tolerated loss on this benchmark; None in views of before it was told for each."""
+    group: str = "other"
+    """What it measures: `knowledge`, `reasoning`, `reading`, or `other` where ftlab does not know."""
+    chance: float | None = None
+    """The score that takes no skill; None where it is not known."""
+    informative: bool | None = None
+    """Whether the base is shown to beat chance; where it is not, a loss cannot show. None where chance is not known."""
 
 
 class Cost(ViewPart):
@@ -255,6 +266,9 @@ class DecisionView(ViewPart):
     metric_direction: Literal["higher", "lower"]
     min_gain: float
     max_forgetting: float
+    """The largest tolerated loss on a benchmark without a limit of its own."""
+    forgetting_limits: dict[str, float] = {}
+    """The largest tolerated loss on every benchmark of the spec, by its name."""
     min_valid_format: float | None = None
     """The smallest tolerated share of answers in the asked form; None when the spec asks for none."""
     metric_units: dict[str, str] = {}

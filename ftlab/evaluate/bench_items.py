@@ -66,6 +66,18 @@ def _choice(metric: str, logliks: list[float], texts: list[str]) -> int | None:
     return max(range(len(logliks)), key=lambda index: logliks[index] / (size(texts[index]) or 1))
 
 
+def chance_of(items: Sequence[Item]) -> float | None:
+    """The accuracy of guessing, 0 to 1, by the number of each item's choices; None unless all items are choices."""
+    sizes = {
+        (item["doc_hash"], item["doc_id"]): len(json.loads(item["logliks"])) if item["choice"] is not None else 0
+        for item in items
+        if item["metric"] in CHOSEN_BY
+    }
+    if not sizes or 0 in sizes.values():
+        return None
+    return sum(1 / size for size in sizes.values()) / len(sizes)
+
+
 def summarize(name: str, tasks: dict[str, Any], results: dict[str, Any], items: Sequence[Item]) -> dict[str, Any]:
     """The metrics of a task or group with their intervals, and how many items they rest on.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.catalog import BENCHMARKS, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, suggest
 from ftlab.errors import FetchError, UnknownNameError, UsageError
 from ftlab.evaluate.registry import task_names
 from ftlab.events import Reporter
 from ftlab.paths import cache_dir
 from ftlab.spec.schema import BenchmarkSpec
+from ftlab.text import one_line
 
 if TYPE_CHECKING:
     from ftlab.evaluate.builtin import BuiltinBenchmark
@@ -42,18 +44,58 @@ def benchmark_version(task: str) -> str:
     return builtin.version() if builtin else f"lm-eval {metadata.version('lm-eval')}"
 
 
+def benchmark_facts(task: str) -> dict[str, Any]:
+    """What is known of a task before it runs, `{"group", "chance", "rows_dropped"}`; the last two None for others.
+
+    Light, and raises, as `benchmark_version`.
+    """
+    builtin = _builtin(task)
+    if builtin is None:
+        return {"group": "other", "chance": None, "rows_dropped": None}
+    return {"group": builtin.group, "chance": builtin.chance, "rows_dropped": builtin.dropped}
+
+
+def group_of(task: str) -> str:
+    """What a task measures; `other` too for a builtin that is no longer there, since old results stay readable."""
+    try:
+        return str(benchmark_facts(task)["group"])
+    except UnknownNameError:
+        return "other"
+
+
 def check_task(task: str) -> None:
-    """Raise UnknownNameError, with the nearest name, unless `task` exists. Light: no torch, no lm-eval."""
+    """Raise UnknownNameError, with the nearest name, unless `task` exists. Light: no torch, no lm-eval.
+
+    Raises UsageError for a path, before anything of it is read: a task file of a user's own may name code to run.
+    """
+    if _builtin(task) is None and looks_like_path(task):
+        raise UsageError(
+            f"benchmark '{one_line(task)}' is a path, and an lm-eval task file may name Python code to run; "
+            f"name a task of `lm-eval ls tasks` or a builtin ({_offered()})"
+        )
     if _builtin(task) is None and task not in (known := task_names()):
-        offered = ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
         near = suggest(task, [*known, *(f"{BUILTIN}{name}" for name in BENCHMARKS.names())])
         raise UnknownNameError(
-            f"unknown benchmark '{task}'{near} (known: {offered}, and the {len(known):,} names of `lm-eval ls tasks`)"
+            f"unknown benchmark '{task}'{near} (known: {_offered()}, and {len(known):,} names of `lm-eval ls tasks`)"
         )
 
 
+def looks_like_path(task: str) -> bool:
+    """Whether a task's name is that of a file or folder; no name of lm-eval's registry is."""
+    return task.startswith(("~", ".")) or task.endswith((".yaml", ".yml")) or os.sep in task
+
+
+def _offered() -> str:
+    return ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
+
+
 def _builtin(task: str) -> BuiltinBenchmark | None:
-    return BENCHMARKS.load(task.removeprefix(BUILTIN)) if task.startswith(BUILTIN) else None
+    if not task.startswith(BUILTIN):
+        return None
+    name = task.removeprefix(BUILTIN)
+    if (why := BENCHMARKS_LEFT_OUT.get(name)) and name not in BENCHMARKS.names():
+        raise UnknownNameError(f"there is no builtin benchmark '{name}': {why}")
+    return BENCHMARKS.load(name)
 
 
 def run_benchmark(
@@ -71,7 +113,7 @@ def run_benchmark(
     summary. Raises UnknownNameError for an unknown task, FetchError when its rows cannot be fetched, UsageError for a
     task that needs more than a text model and greedy decoding.
     """
-    from ftlab.evaluate.bench_items import finite, read_items, summarize, write_items
+    from ftlab.evaluate.bench_items import chance_of, finite, read_items, summarize, write_items
     from ftlab.evaluate.harness import LoadedLM
 
     started = time.perf_counter()
@@ -81,11 +123,15 @@ def run_benchmark(
     items = list(read_items(tasks["tasks"], results["samples"]))
     write_items(items, out / "items.parquet")
     builtin = _builtin(task)
+    known = benchmark_facts(task)
+    if builtin is None:
+        known["chance"] = chance_of(items)
     summary = {
         "task": task,
         "version": benchmark_version(task),
         **summarize(task.removeprefix(BUILTIN), tasks, results, items),
-        **({"primary": builtin.primary, "rows_dropped": builtin.dropped} if builtin else {}),
+        **({"primary": builtin.primary} if builtin else {}),
+        **known,
         "seconds": time.perf_counter() - started,
         "lm_eval": metadata.version("lm-eval"),
     }
@@ -108,7 +154,8 @@ def load_tasks(task: str, shots: int | None, report: Reporter) -> dict[str, Any]
 
     builtin = _builtin(task)
     if builtin is not None:
-        files = {"data_files": {"validation": str(builtin.fetch(report))}, "cache_dir": str(cache_dir() / "datasets")}
+        rows = {split: str(path) for split, path in builtin.fetch(report).items()}
+        files = {"data_files": rows, "cache_dir": str(cache_dir() / "datasets")}
         with _quiet():
             # Without lm-eval's own folder, whose 14,000 names take 17 s to read.
             tasks = TaskManager(include_defaults=False).load([{**builtin.config(), "dataset_kwargs": files}])
@@ -133,8 +180,8 @@ def _load_from_registry(task: str) -> dict[str, Any]:
     except (OSError, RuntimeError) as error:  # no network, or a data set that is only on a hub
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FetchError(
-            f"the rows of benchmark '{task}' cannot be fetched ({reason}); check the network, or use {BUILTIN}piqa, "
-            f"{BUILTIN}openbookqa or {BUILTIN}commonsenseqa, which need no hub"
+            f"the rows of benchmark '{task}' cannot be fetched ({reason}); check the network, or use one that needs no "
+            f"hub: {_offered()}"
         ) from error
 
 

@@ -6,7 +6,7 @@ only the arithmetic differs. This module imports lm-eval and torch: import it in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import TemplateLM  # noqa: TID253  see the module's docstring
@@ -23,7 +23,7 @@ from ftlab.errors import UsageError
 from ftlab.events import Reporter, ignore
 from ftlab.models.chat import chat_text
 from ftlab.models.generate import generate
-from ftlab.models.loglikelihood import score_choices
+from ftlab.models.loglikelihood import ChoiceScore, Item, score_choices
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -100,13 +100,29 @@ class LoadedLM(TemplateLM):
             choices = items.setdefault(key, [])
             places.append((key, len(choices)))
             choices.append(continuation)
-        scores = score_choices(self.model, list(items.items()), self._batch_tokens, self._report)
+        scores = score_choices(
+            self.model, list(items.items()), self._batch_tokens, self._report, otherwise=self._scored_by_lm_eval
+        )
         by_context = dict(zip(items, scores, strict=True))
         results = [(by_context[key][place].logprob, by_context[key][place].is_greedy) for key, place in places]
         for (text, _, _), result in zip(requests, results, strict=True):
             if text is not None:
                 self.cache_hook.add_partial("loglikelihood", text, result)
         return results
+
+    def _scored_by_lm_eval(
+        self, model: Any, items: Sequence[Item], batch_tokens: int
+    ) -> Iterator[tuple[int, list[ChoiceScore]]]:
+        """The scores of lm-eval's own model around the same weights, for models whose cache cannot be branched."""
+        from lm_eval.models.huggingface import HFLM
+
+        longest = max(len(context) + max(map(len, choices)) for context, choices in items)
+        size = max(1, batch_tokens // longest)
+        theirs = HFLM(pretrained=model, tokenizer=self.tokenizer, backend="causal", batch_size=size)
+        requests = [(None, list(context), list(choice)) for context, choices in items for choice in choices]
+        scored = iter(theirs._loglikelihood_tokens(requests, disable_tqdm=True))
+        for index, (_, choices) in enumerate(items):
+            yield index, [ChoiceScore(*next(scored)) for _ in choices]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """As lm-eval's, without its progress bar: progress goes to the reporter."""

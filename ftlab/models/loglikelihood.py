@@ -9,7 +9,7 @@ padding, and logits are computed only where a choice's token is predicted; a one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,14 @@ class _Tree:
     """The edges of each choice."""
 
 
+class NotBranchedError(Exception):
+    """A model whose cache, mask or positions cannot be shared between choices."""
+
+
+Scorer = Callable[[Any, Sequence[Item], int], Iterator[tuple[int, list[ChoiceScore]]]]
+"""A model, items and the tokens of one forward, to the place of an item and its scores, in any order."""
+
+
 @torch.inference_mode()
 def score_choices(
     model: Any,
@@ -63,37 +71,82 @@ def score_choices(
     batch_tokens: int = 4096,
     report: Reporter = ignore,
     phase: str = "benchmark",
+    otherwise: Scorer | None = None,
 ) -> list[list[ChoiceScore]]:
     """Score every choice of every item; equal to a plain forward of context + choice within 1e-4 in float32.
 
-    `batch_tokens` bounds the tokens of one forward, unless a single item is longer. `report` hears progress in items
-    and a warning when the model's cache cannot be branched (a recurrent model, prompt tuning): choices are then
-    computed one by one. Raises ValueError for an empty context or choice.
+    Memory: the key-value cache holds one shared beginning, as long as a context at most, and one row of at most
+    `batch_tokens` tokens (a single longer item makes a longer row), and logits at most `LOGIT_NUMBERS` numbers (one
+    item's, where that is more), however many items there are.
+
+    The items with the longest and the shortest context are scored plainly as well. Where that gives something else, the
+    model's cache cannot be branched (a recurrent model, a sliding window, prompt tuning): `report` hears a warning and
+    `otherwise` scores all items, by default one choice at a time. `report` also hears progress in items. Raises
+    ValueError for an empty context or choice.
     """
     if any(not context or not choices or not all(choices) for context, choices in items):
         raise ValueError("expected at least one token in every context and every choice, and a choice in every item")
     if not items:
         return []
-    if _branches(model, items, batch_tokens):
-        scored = _packed(model, items, batch_tokens)
-    else:
+    try:
+        scores = _collect(_checked(model, items, batch_tokens), len(items), report, phase)
+    except NotBranchedError:
         report(
             EventType.WARNING,
             code="cache_not_branched",
-            message="this model's cache cannot be shared between choices; each is computed by itself, which is slower",
+            message="this model's cache cannot be shared between choices; "
+            f"{'lm-eval scores' if otherwise else 'ftlab computes'} each by itself, which is slower",
             step=None,
         )
-        scored = _plain(model, items, batch_tokens)
-    scores: dict[int, list[ChoiceScore]] = {}
-    for index, result in scored:
-        scores[index] = result
-        report(EventType.PROGRESS, phase=phase, done=len(scores), total=len(items), unit="examples")
+        scores = _collect((otherwise or _plain)(model, items, batch_tokens), len(items), report, phase)
     return [scores[index] for index in range(len(items))]
 
 
-def _packed(model: Any, items: Sequence[Item], batch_tokens: int) -> Iterator[tuple[int, list[ChoiceScore]]]:
+def _collect(
+    scored: Iterator[tuple[int, list[ChoiceScore]]], total: int, report: Reporter, phase: str
+) -> dict[int, list[ChoiceScore]]:
+    scores: dict[int, list[ChoiceScore]] = {}
+    for index, result in scored:
+        scores[index] = result
+        report(EventType.PROGRESS, phase=phase, done=len(scores), total=total, unit="examples")
+    return scores
+
+
+def _checked(model: Any, items: Sequence[Item], batch_tokens: int) -> Iterator[tuple[int, list[ChoiceScore]]]:
+    """Packed scores, those of the items with the longest and the shortest context first and held against plain ones.
+
+    The work of the check is thus part of the work to be done. Raises NotBranchedError.
+    """
+    longest = max(range(len(items)), key=lambda index: len(items[index][0]))
+    shortest = min(range(len(items)), key=lambda index: len(items[index][0]))
+    sample = list(dict.fromkeys((longest, shortest)))
+    tolerance = TOLERANCE.get(model.dtype, COARSE_TOLERANCE)
+    try:
+        for index, result in _packed(model, items, batch_tokens, sample):
+            if index in sample:
+                # The last choice stands behind all the others in its row: the mask has the most to hide from it.
+                context, choice = items[index][0], items[index][1][-1]
+                (plain,) = plain_scores(model, [(context, choice)])
+                if not abs(result[-1].logprob - plain.logprob) <= tolerance * len(choice):
+                    raise NotBranchedError
+                sample.remove(index)
+            yield index, result
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError) as error:
+        if not sample:
+            raise
+        raise NotBranchedError from error  # the model takes no cache, mask or positions of this form
+
+
+def _packed(
+    model: Any, items: Sequence[Item], batch_tokens: int, first: Sequence[int]
+) -> Iterator[tuple[int, list[ChoiceScore]]]:
     row = min(batch_tokens, CPU_ROW if model.device.type == "cpu" else GPU_ROW)
-    for shared, members in prefix_groups([context for context, _ in items], row):
+    groups = prefix_groups([context for context, _ in items], row)
+    groups.sort(key=lambda group: not any(index in first for index in group[1]))
+    for shared, members in groups:
+        members = sorted(members, key=lambda index: index not in first)
         prefix = prefill(model, items[members[0]][0][:shared], batch_tokens)
         trees = ((index, _tree(items[index][0][shared:], items[index][1])) for index in members)
         for pack in _packs(trees, row, LOGIT_NUMBERS // model.config.get_text_config().vocab_size):
@@ -249,23 +302,3 @@ def plain_scores(model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]
         logprobs, greedy = _read_off(part, torch.arange(len(choice), device=model.device), tokens)
         results.append(_sum(logprobs.tolist(), greedy.tolist(), range(len(choice))))
     return results
-
-
-def _branches(model: Any, items: Sequence[Item], batch_tokens: int) -> bool:
-    """Whether packed scores of the items with the longest and the shortest context equal plain ones."""
-    longest = max(range(len(items)), key=lambda index: len(items[index][0]))
-    shortest = min(range(len(items)), key=lambda index: len(items[index][0]))
-    sample = [items[index] for index in sorted({longest, shortest})]
-    # The last choice stands behind all the others in its row: the mask has the most to hide from it.
-    last = [(context, choices[-1]) for context, choices in sample]
-    try:
-        packed = dict(_packed(model, sample, batch_tokens))
-    except torch.OutOfMemoryError:
-        raise
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError):
-        return False  # the model takes no cache, mask or positions of this form
-    tolerance = TOLERANCE.get(model.dtype, COARSE_TOLERANCE)
-    return all(
-        abs(packed[index][-1].logprob - plain.logprob) <= tolerance * len(choice)
-        for index, ((_, choice), plain) in enumerate(zip(last, plain_scores(model, last), strict=True))
-    )

@@ -172,6 +172,24 @@ def forgetting(arm: ArmView) -> str:
     return f"{parts[0]} of {total}" if len(parts) == 1 else ", ".join(parts)
 
 
+def lost_gained(change: BenchmarkChange) -> str:
+    """The two sides of a change, which its net hides: `5 lost, 3 gained`, and a note where a loss cannot show."""
+    found = change.difference
+    blind = "; base at chance" if change.informative is False else ""
+    return f"{count(found.broke)} lost, {count(found.fixed)} gained{blind}"
+
+
+def loss_limits(view: DecisionView) -> str:
+    """The largest tolerated loss on a benchmark, in words: `2 points`, or `2 points (piqa: 3 points)`."""
+    own = [
+        f"{task_name(task)}: {amount(limit)}"
+        for task, limit in view.forgetting_limits.items()
+        if limit != view.max_forgetting
+    ]
+    shown = amount(view.max_forgetting)
+    return f"{shown} ({', '.join(own)})" if own else shown
+
+
 def task_name(task: str) -> str:
     """A benchmark as people call it: without the `builtin:` in front."""
     return one_line(task.removeprefix("builtin:"), 48)

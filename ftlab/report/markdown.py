@@ -91,7 +91,7 @@ def _forgetting(view: DecisionView, arms: Sequence[ArmView]) -> str:
     for arm in arms:
         changes = {change.task: change for change in arm.benchmarks}
         cells = [
-            f"{fmt.difference_short(change.difference)} {_MARKS[change.within_limit]}"
+            f"{fmt.difference_short(change.difference)} {_MARKS[change.within_limit]} ({fmt.lost_gained(change)})"
             if (change := changes.get(task))
             else fmt.MISSING
             for task in view.benchmarks

@@ -80,13 +80,14 @@ def _forgetting(view: DecisionView, arm: ArmView) -> list[str]:
             fmt.estimate(change.base),
             fmt.estimate(change.arm),
             fmt.difference_short(change.difference),
+            fmt.lost_gained(change),
             fmt.gate(change.within_limit),
         ]
         for change in arm.benchmarks
     ]
-    limit = fmt.amount(view.max_forgetting)
+    limit = fmt.loss_limits(view)
     return [
-        table(["benchmark", "base", "this model", "difference, points", f"loss of at most {limit}"], rows),
+        table(["benchmark", "base", "this model", "difference, points", "items", f"loss of at most {limit}"], rows),
         "Not shown means that the interval is too wide to tell, not that nothing was lost.",
     ]
 

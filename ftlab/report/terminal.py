@@ -57,10 +57,12 @@ def method_note(view: DecisionView) -> str:
 
 def forgetting_note(view: DecisionView, marks: Mapping[Gate, str] = MARKS) -> str:
     """What the marks of the forgetting table mean; surfaces with room for words use the words themselves."""
-    limit = fmt.amount(view.max_forgetting)
+    limit = fmt.loss_limits(view)
+    blind = any(change.informative is False for arm in view.arms for change in arm.benchmarks)
     return (
         f"Points against the base on the same items. By its 95% interval, {marks['yes']} is shown to lose "
         f"at most {limit}, {marks['no']} is shown to lose more, {marks['not shown']} is too uncertain to tell."
+        f"{' Base at chance: it is not shown to beat guessing there, so a loss cannot show.' if blind else ''}"
     )
 
 
@@ -113,7 +115,9 @@ def _forgetting(view: DecisionView) -> Table:
                 cells.append(Text(fmt.MISSING))
                 continue
             shown = fmt.signed(change.difference.estimate.value)
-            cells.append(Text(f"{shown} {MARKS[change.within_limit]}", style=_GATE_STYLES[change.within_limit]))
+            blind = " base at chance" if change.informative is False else ""
+            words = f"{shown} {MARKS[change.within_limit]}{blind}"
+            cells.append(Text(words, style="dim" if blind else _GATE_STYLES[change.within_limit]))
         table.add_row(*cells)
     return table
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ftlab.catalog import BENCHMARKS, DATASETS, METRICS, MODELS, Registry, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, METRICS, MODELS, Registry, suggest
 from ftlab.errors import Problem
 from ftlab.spec.scalars import shown
-from ftlab.spec.schema import DecisionSpec, TaskSpec
+from ftlab.spec.schema import BenchmarkGroup, DecisionSpec, TaskSpec
 from ftlab.spec.tree import Node
 
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
@@ -35,6 +35,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.benchmarks()
     checker.decision()
     checker.prices()
+    checker.forgetting()
     checker.distinct(("seeds",), "seed")
 
 
@@ -88,8 +89,13 @@ class _Checker:
 
     def benchmarks(self) -> None:
         for path, task in self._texts(("benchmarks", "tasks")):
-            if task.startswith("builtin:"):
-                self._known(path, task.removeprefix("builtin:"), BENCHMARKS)
+            if not task.startswith("builtin:"):
+                continue
+            name = task.removeprefix("builtin:")
+            if (why := BENCHMARKS_LEFT_OUT.get(name)) and name not in BENCHMARKS.names():
+                self._note(path, f"there is no builtin benchmark '{name}': {why}")
+            else:
+                self._known(path, name, BENCHMARKS)
 
     def decision(self) -> None:
         metrics = self._value(("task", "metrics"), TaskSpec.model_fields["metrics"].default)
@@ -118,6 +124,18 @@ class _Checker:
                 known = ", ".join(map(str, methods))
                 near = suggest(str(name), list(map(str, methods)))
                 self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
+
+    def forgetting(self) -> None:
+        """Every key of the mapping is a benchmark of this spec, a group, or `default`."""
+        limits = self._value(("decision", "max_forgetting"), None)
+        tasks = self._value(("benchmarks", "tasks"), None)
+        named = [str(task) for task in tasks] if isinstance(tasks, list) else []
+        known = ["default", *get_args(BenchmarkGroup), *named]
+        for key in limits if isinstance(limits, dict) else {}:
+            if key not in known:
+                message = f"expected a benchmark of this spec, a group or 'default', found '{shown(str(key))}'"
+                near = suggest(str(key), known) or f" (there are: {', '.join(known)})"
+                self._note(("decision", "max_forgetting", key), f"{message}{near}")
 
     def distinct(self, path: KeyPath, what: str) -> None:
         """Every entry of a list once."""

@@ -16,6 +16,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
+BenchmarkGroup = Literal["knowledge", "reasoning", "reading", "other"]
+"""What a general benchmark measures; `other` for those of lm-eval's registry, of which ftlab does not know it."""
+
 
 class Block(BaseModel):
     """The base of every part of a spec: frozen, strict about keys, documented by attribute docstrings."""
@@ -216,6 +219,11 @@ class BenchmarkSpec(Block):
         return tasks
 
 
+Loss = Annotated[float, Field(ge=0)]
+MAX_FORGETTING = 0.02
+"""The tolerated loss where the spec names none."""
+
+
 class DecisionSpec(Block):
     """When a method is worth it."""
 
@@ -223,8 +231,9 @@ class DecisionSpec(Block):
     """The metric that decides; one of the task's metrics."""
     min_gain: Annotated[float, Field(ge=0)] = 0.02
     """The smallest gain over the best prompt that is worth having, in the metric's own unit."""
-    max_forgetting: Annotated[float, Field(ge=0)] = 0.02
-    """The largest tolerated loss on any benchmark."""
+    max_forgetting: Loss | dict[str, Loss] = MAX_FORGETTING
+    """The largest tolerated loss on any benchmark. As a mapping: by benchmark (`builtin:piqa`), by group (`knowledge`,
+    `reasoning`, `reading`, `other`) and `default` for the rest; a benchmark's own number counts before its group's."""
     min_valid_format: Fraction | None = None
     """The smallest tolerated share of answers in the asked form."""
     horizon_requests: Annotated[int, Field(ge=1)] | None = None

@@ -184,7 +184,8 @@ def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
         for end in (change.difference.estimate.low, change.difference.estimate.high, change.difference.estimate.value)
         if end is not None
     ]
-    reach = max([*ends, 1.5 * view.max_forgetting, 0.01]) * 1.05
+    limits = [_limit(view, change) for arm in measured for change in arm.benchmarks]
+    reach = max([*ends, *(1.5 * limit for limit in limits), 0.01]) * 1.05
     head = "".join(f'<th scope="col">{escape(fmt.task_name(task))}</th>' for task in tasks)
     unmoved = [arm for arm in measured if all(_is_unchanged(change) for change in arm.benchmarks)]
     rows = [_unmoved_row(unmoved, len(tasks))] if unmoved else []
@@ -193,7 +194,7 @@ def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
             continue
         by_task = {change.task: change for change in arm.benchmarks}
         look = family(arm.family)
-        cells = "".join(_strip_cell(by_task.get(task), reach, view.max_forgetting) for task in tasks)
+        cells = "".join(_strip_cell(view, by_task.get(task), reach) for task in tasks)
         rows.append(
             f'<tr><th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
             f"{_breakable(clip(arm.label, 120))}</th>{cells}</tr>"
@@ -217,17 +218,21 @@ def _unmoved_row(arms: Sequence[ArmView], width: int) -> str:
     )
 
 
-def _strip_cell(change: BenchmarkChange | None, reach: float, limit: float) -> str:
+def _limit(view: DecisionView, change: BenchmarkChange) -> float:
+    return view.max_forgetting if change.limit is None else change.limit
+
+
+def _strip_cell(view: DecisionView, change: BenchmarkChange | None, reach: float) -> str:
     if change is None:
         return _td('<span class="ft-muted">not measured</span>', "")
     estimate = change.difference.estimate
     tone, mark = direction(estimate.low, estimate.high)
     ground = {"ft-up": "ft-won", "ft-down": "ft-lost"}.get(tone, "")
-    note = fmt.interval(estimate.low, estimate.high)
+    note = f"{fmt.interval(estimate.low, estimate.high)}; {fmt.lost_gained(change)}"
     return (
         f'<td class="{ground}"><span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span> '
         f'<span class="ft-tag">{WITHIN[change.within_limit]}</span><small>{escape(note)}</small>'
-        f"{_bar(estimate, reach, limit, tone)}</td>"
+        f"{_bar(estimate, reach, _limit(view, change), tone)}</td>"
     )
 
 

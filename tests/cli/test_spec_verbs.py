@@ -102,6 +102,20 @@ class TestPlan:
         assert data["estimate"]["runs"] == 3
         assert {warning["code"] for warning in data["warnings"]} >= {"lengths_unknown", "few_validation_rows"}
 
+    def test_benchmarks_are_told_with_what_they_measure_and_what_was_left_out(
+        self, spec: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tasks = "benchmarks.tasks=[builtin:mmlu, builtin:piqa, hellaswag]"
+        assert main(["plan", str(spec), "-s", tasks]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "builtin:mmlu: knowledge, 26.0% without any skill; 8 broken or repeated rows left out" in lines
+        assert "builtin:piqa: reasoning, 50.0% without any skill" in lines
+        assert not any("hellaswag" in line for line in lines), "nothing is known of it before it runs"
+        assert main(["plan", str(spec), "-s", tasks, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["benchmarks"]
+        assert told[0] == {"task": "builtin:mmlu", "group": "knowledge", "chance": 0.26, "rows_dropped": 8}
+        assert told[2] == {"task": "hellaswag", "group": "other", "chance": None, "rows_dropped": None}
+
     def test_stages_on_disk_are_seen(self, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from ftlab.execute.stages import StageStore
 

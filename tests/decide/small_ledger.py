@@ -42,12 +42,14 @@ class SmallLedger:
         *,
         benchmarks: Sequence[str] = (),
         metrics: Sequence[str] = ("accuracy", "macro_f1", "valid_format"),
+        chance: float | None = None,
         **decision: Any,
     ) -> None:
         self.connection = duckdb.connect()
         migrate(self.connection, "memory")
         self.benchmarks = tuple(benchmarks)
         self.metrics = tuple(metrics)
+        self.chance = chance
         self.decision = {
             "metric": "accuracy",
             "min_gain": 0.02,
@@ -165,7 +167,11 @@ class SmallLedger:
             return
         self._benchmarked.add(key)
         value = sum(items) / len(items)
-        summary = {"metrics": {"acc": {"value": value, "low": value - 0.1, "high": value + 0.1, "n": len(items)}}}
+        summary: dict[str, Any] = {
+            "metrics": {"acc": {"value": value, "low": value - 0.1, "high": value + 0.1, "n": len(items)}}
+        }
+        if self.chance is not None:
+            summary["chance"] = self.chance
         self.stage("benchmark", key, summary)
         for item, score in enumerate(items):
             self.insert("bench_items", key, task, f"doc{item:04d}", item, "acc", float(score))

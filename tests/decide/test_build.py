@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from small_ledger import EXPERIMENT, FakeArm, SmallLedger, outcomes
 
@@ -127,6 +129,47 @@ def test_a_benchmark_still_to_come_is_missing_and_not_shown():
     assert _arm(view, "lora").forgetting_gate == "not shown"
     assert [part.what for part in view.missing] == ["builtin:piqa of lora"]
     assert view.conclusion.kind == "undecided"
+
+
+def _two_benchmarks(chance: float | None = None, **decision: Any) -> DecisionView:
+    tasks = {TASK: BASE, "builtin:mmlu": BASE}
+    worse = [0.0] * 5 + [1.0] * 60 + [0.0] * 35  # five lost and five gained
+    return _view(
+        SmallLedger(
+            [
+                FakeArm("few", "prompt", [outcomes(N, 48)], tasks),
+                FakeArm("lora", "adapter", [outcomes(N, 72, shift=6)], {TASK: worse, "builtin:mmlu": BASE}),
+            ],
+            benchmarks=list(tasks),
+            chance=chance,
+            **decision,
+        )
+    )
+
+
+def test_what_was_lost_and_what_was_gained_stand_apart():
+    piqa, mmlu = _arm(_two_benchmarks(), "lora").benchmarks
+    assert piqa.difference.estimate.value == 0.0
+    assert (piqa.difference.broke, piqa.difference.fixed) == (5, 5)
+    assert (mmlu.difference.broke, mmlu.difference.fixed) == (0, 0)
+
+
+def test_each_benchmark_has_its_group_and_its_own_limit():
+    limits = {"default": 0.02, "knowledge": 0.05, TASK: 0.3}
+    view = _two_benchmarks(max_forgetting=limits)
+    piqa, mmlu = _arm(view, "lora").benchmarks
+    assert (piqa.group, piqa.limit, piqa.within_limit) == ("reasoning", 0.3, "yes")
+    assert (mmlu.group, mmlu.limit) == ("knowledge", 0.05)
+    assert view.max_forgetting == 0.02
+    assert view.forgetting_limits == {TASK: 0.3, "builtin:mmlu": 0.05}
+    assert _arm(_two_benchmarks(), "lora").benchmarks[0].within_limit == "not shown"
+
+
+def test_a_benchmark_whose_base_is_not_shown_to_beat_chance_is_uninformative():
+    """The base has 60% of its items right; the made-up interval goes down to 50%."""
+    by_chance = {chance: _arm(_two_benchmarks(chance), "lora").benchmarks[0] for chance in (0.25, 0.5, None)}
+    assert {chance: change.informative for chance, change in by_chance.items()} == {0.25: True, 0.5: False, None: None}
+    assert by_chance[0.25].chance == 0.25
 
 
 def test_an_experiment_without_prompts_says_what_to_add():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ftlab.decide.gates import Rule, examples_needed, gain, gate_all, gate_within
+from ftlab.decide.gates import Rule, examples_needed, gain, gate_all, gate_within, loss_limit
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import ArmView, BenchmarkChange, Cost, Estimate, Gate, Majority, PairedDifference, Progress
 
@@ -258,6 +260,35 @@ def test_missing_benchmarks_in_the_spec_are_said():
     found = _conclude(PROMPT, arm, rule=rule)
     assert found.kind == "use"
     assert "Forgetting was not measured" in found.caveat
+
+
+def test_a_limit_is_that_of_the_benchmark_then_of_its_group_then_the_default():
+    limits = {"default": 0.1, "knowledge": 0.05, "builtin:piqa": 0.03}
+    assert loss_limit(limits, "builtin:piqa", "reasoning") == 0.03
+    assert loss_limit(limits, "builtin:mmlu", "knowledge") == 0.05
+    assert loss_limit(limits, "builtin:siqa", "reasoning") == 0.1
+    assert loss_limit(limits) == 0.1
+    assert loss_limit({"knowledge": 0.05}, "builtin:siqa", "reasoning") == 0.02
+    assert loss_limit(0.04, "builtin:siqa", "reasoning") == 0.04
+
+
+def test_sentences_name_the_limit_of_the_benchmark_they_speak_of():
+    rule = replace(RULE, limits={"builtin:piqa": 0.05})
+    assert "the limit is a loss of 5 points" in _conclude(PROMPT, _arm("lora", CLEAR, UNSAFE), rule=rule).sentence
+    assert "the limit is a loss of 5 points" in _conclude(PROMPT, _arm("lora", CLEAR, UNCLEAR), rule=rule).sentence
+    one = _conclude(PROMPT, _arm("lora", CLEAR, SAFE), rule=rule)
+    assert "no loss beyond 5 points on 1 of 1 general benchmarks" in one.sentence
+    other = SAFE.model_copy(update={"task": "builtin:mmlu"})
+    arm = _arm("lora", CLEAR, SAFE).model_copy(update={"benchmarks": [SAFE, other]})
+    assert "no loss beyond its limit on 2 of 2 general benchmarks" in _conclude(PROMPT, arm, rule=rule).sentence
+
+
+def test_a_benchmark_at_chance_is_said_to_show_nothing():
+    blind = SAFE.model_copy(update={"informative": False})
+    assert "A loss on piqa cannot show" in _conclude(PROMPT, _arm("lora", CLEAR, blind)).caveat
+    for informative in (True, None):
+        seeing = SAFE.model_copy(update={"informative": informative})
+        assert "cannot show" not in _conclude(PROMPT, _arm("lora", CLEAR, seeing)).caveat
 
 
 def test_examples_needed_at_the_edges():

@@ -28,10 +28,16 @@ def synthetic_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
             benchmark = BENCHMARKS.load(name)
             chance = random.Random(name)
             lines = []
-            for index in range(count):
+            for index in range(count + benchmark.shots):
+                if benchmark.form == "yes_no":
+                    answer = chance.choice(["False", "True"])
+                    parts = {key: f"{_text(chance, 3, 12)} {index}" for key in ("title", "passage", "question")}
+                    lines.append(json.dumps({**parts, "answer": answer}))
+                    continue
                 choices = [f"{_text(chance, 1, 6)} {place}" for place in range(benchmark.choices)]
                 lettered = [f"{letter}. {text}" for letter, text in zip("ABCDE", choices, strict=False)]
                 row = {
+                    **({"passage": f"{_text(chance, 3, 12)}."} if name == "siqa" else {}),
                     "question": f"{_text(chance, 3, 12)} {index}?",
                     "options": "\n".join(lettered),
                     "answer": chance.choice(lettered),

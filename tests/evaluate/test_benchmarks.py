@@ -16,9 +16,10 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
 from ftlab.catalog import BENCHMARKS
-from ftlab.errors import FetchError, UnknownNameError
+from ftlab.errors import FetchError, UnknownNameError, UsageError
 from ftlab.evaluate import benchmarks as module
-from ftlab.evaluate.benchmarks import benchmark_version, check_task, load_tasks, run_benchmark
+from ftlab.evaluate.bench_items import chance_of
+from ftlab.evaluate.benchmarks import benchmark_facts, benchmark_version, check_task, load_tasks, run_benchmark
 from ftlab.events import ignore
 from ftlab.models.load import LoadedModel
 from ftlab.spec.schema import BenchmarkSpec
@@ -56,8 +57,22 @@ def test_items_and_numbers_are_those_of_lm_eval(
         assert row["n"] == 10
     assert summary["primary"] in summary["metrics"]
     assert summary["samples"] == 10
+    assert {key: summary[key] for key in ("group", "chance", "rows_dropped")} == benchmark_facts(f"builtin:{name}")
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
     assert json.loads((tmp_path / "out" / "results.json").read_text())["results"][name]
+
+
+def item(doc: int, logliks: list[float] | None, metric: str = "acc") -> dict[str, Any]:
+    choice = None if logliks is None else 0
+    shown = None if logliks is None else json.dumps(logliks)
+    return {"doc_hash": str(doc), "doc_id": doc, "metric": metric, "logliks": shown, "choice": choice}
+
+
+def test_chance_is_counted_from_the_choices_of_each_item() -> None:
+    choices = [item(0, [-1.0, -2.0]), item(0, [-1.0, -2.0], "acc_norm"), item(1, [-1.0] * 4), item(2, [-1.0] * 4)]
+    assert chance_of(choices) == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert chance_of([item(0, None, "exact_match")]) is None
+    assert chance_of([item(0, [-1.0, -2.0]), item(1, None)]) is None
 
 
 def test_equal_weights_give_equal_items_and_a_limit_takes_the_first(
@@ -121,13 +136,18 @@ def test_rows_that_cannot_be_fetched_are_one_clear_sentence(monkeypatch: pytest.
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["{folder}/evil.yaml", "{folder}", "./evil.yaml", "evil.yml", "~/tasks"])
+def test_a_file_or_folder_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """lm-eval would run the Python that a task file of the user's names."""
-    path = tmp_path / "evil.yaml"
-    path.write_text("task: evil\ndoc_to_text: !function os.getcwd\n", encoding="utf-8")
-    monkeypatch.setattr(module, "task_names", lambda: ["hellaswag"])
-    with pytest.raises(UnknownNameError):
-        load_tasks(str(path), None, ignore)
+    witness = tmp_path / "ran"
+    (tmp_path / "evil.yaml").write_text("task: evil\ndoc_to_text: !function evil.text\n", encoding="utf-8")
+    (tmp_path / "evil.py").write_text(f"open({str(witness)!r}, 'w')\ntext = str\n", encoding="utf-8")
+    (tmp_path / "evil").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "task_names", lambda: pytest.fail("no need to list the registry"))
+    with pytest.raises(UsageError, match="is a path, and an lm-eval task file may name Python code"):
+        load_tasks(name.format(folder=tmp_path), None, ignore)
+    assert not witness.exists()
 
 
 def test_versions_are_read_without_torch_and_lm_eval() -> None:

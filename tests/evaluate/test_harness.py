@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -13,7 +14,7 @@ from ftlab.catalog import BENCHMARKS
 from ftlab.errors import UsageError
 from ftlab.evaluate.benchmarks import load_tasks
 from ftlab.evaluate.harness import LoadedLM
-from ftlab.events import ignore
+from ftlab.events import EventType, ignore
 from ftlab.models.load import LoadedModel
 
 
@@ -28,9 +29,20 @@ def instances(kind: Any, arguments: list[Any]) -> list[Instance]:
     ]
 
 
-def requests_of(task: str, limit: int, shots: int) -> list[Instance]:
+def requests_of(task: str, limit: int, shots: int, chat: LoadedLM | None = None) -> list[Instance]:
+    """The requests of a task's first items, in the chat template of `chat` where one is given."""
     (one,) = load_tasks(task, shots, ignore)["tasks"].values()
-    one.build_all_requests(limit=limit, rank=0, world_size=1)
+    template = (
+        {}
+        if chat is None
+        else {
+            "apply_chat_template": True,
+            "fewshot_as_multiturn": True,
+            "chat_template": chat.apply_chat_template,
+            "tokenizer_name": chat.tokenizer_name,
+        }
+    )
+    one.build_all_requests(limit=limit, rank=0, world_size=1, **template)
     return one.instances
 
 
@@ -49,6 +61,55 @@ def test_benchmarks_are_scored_as_lm_eval_scores_them(
     assert len(requests) == 8 * BENCHMARKS.load(name).choices
     ours = LoadedLM(tiny.model, tiny.tokenizer).loglikelihood(requests)
     assert_same(ours, reference(tiny).loglikelihood(requests, disable_tqdm=True))
+
+
+def sliding_mistral(vocabulary: int) -> Any:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return MistralForCausalLM(MistralConfig(vocab_size=vocabulary, sliding_window=8, **shape, **heads))
+
+
+def sliding_gemma(vocabulary: int) -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=vocabulary, sliding_window=8, **shape, **heads))
+
+
+def mamba(vocabulary: int) -> Any:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    return MambaForCausalLM(MambaConfig(vocab_size=vocabulary, hidden_size=16, num_hidden_layers=2, state_size=4))
+
+
+@pytest.mark.parametrize("build", [sliding_mistral, sliding_gemma, mamba])
+def test_a_model_whose_cache_cannot_be_branched_is_left_to_lm_eval_and_says_so(
+    tiny: LoadedModel, synthetic_benchmarks: Callable[[int], None], build: Callable[[int], Any]
+) -> None:
+    synthetic_benchmarks(6)
+    torch.manual_seed(0)
+    model = build(len(tiny.tokenizer)).eval()
+    with torch.no_grad():  # make distant tokens matter, as they do in a trained model
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    warnings: list[dict[str, Any]] = []
+
+    def listen(type: EventType, **fields: Any) -> None:  # noqa: A002
+        if type is EventType.WARNING:
+            warnings.append(fields)
+
+    requests = requests_of("builtin:openbookqa", 6, 2)
+    ours = LoadedLM(model, tiny.tokenizer, 512, listen).loglikelihood(requests)
+    (warning,) = warnings
+    assert warning["code"] == "cache_not_branched"
+    assert "lm-eval scores each by itself" in warning["message"]
+    theirs = HFLM(pretrained=model, tokenizer=tiny.tokenizer, batch_size=1, backend="causal")
+    expected = theirs.loglikelihood(requests, disable_tqdm=True)
+    assert [score for score, _ in ours] == pytest.approx([score for score, _ in expected], rel=1e-4)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +164,18 @@ def test_chats_are_rendered_by_the_one_function(tiny: LoadedModel) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("name", BENCHMARKS.names())
-def test_smollm2_is_scored_as_lm_eval_scores_it(smollm2: LoadedModel, name: str) -> None:
-    requests = requests_of(f"builtin:{name}", 10, 0)
-    ours = LoadedLM(smollm2.model, smollm2.tokenizer).loglikelihood(requests)
-    assert_same(ours, reference(smollm2).loglikelihood(requests, disable_tqdm=True))
+def test_smollm2_is_scored_as_lm_eval_scores_it(smollm2: LoadedModel, name: str, chat: bool) -> None:
+    """Log-likelihoods within 1e-4, and right and wrong to the last item."""
+    shots = 2 if name == "mmlu" else 0
+    limit = 3 if name in ("mmlu", "boolq") else 6
+    ours = LoadedLM(smollm2.model, smollm2.tokenizer)
+    requests = requests_of(f"builtin:{name}", limit, shots, ours if chat else None)
+    assert chat == ("<|im_start|>user" in requests[0].args[0])
+    scores = ours.loglikelihood(requests)
+    expected = reference(smollm2).loglikelihood(requests, disable_tqdm=True)
+    assert_same(scores, expected)
+    for start in range(0, len(requests), BENCHMARKS.load(name).choices):
+        choices = range(start, start + BENCHMARKS.load(name).choices)
+        assert max(choices, key=lambda i: scores[i][0]) == max(choices, key=lambda i: expected[i][0])

@@ -94,12 +94,44 @@ def test_each_context_is_computed_once_and_one_token_choices_cost_nothing(
     items: list[Item] = [([*beginning, 200 + index, *ids(chance, 9, 9)], [[3], [4], [5, 6]]) for index in range(20)]
     seen = count_tokens(tiny.model, monkeypatch)
     score_choices(tiny.model, items)
-    # The beginning, then 10 tokens of each context and the one choice token that is read; and the check's two items.
+    # The beginning, then 10 tokens of each context and the one choice token that is read; and the check's plain items.
     needed = 100 + 20 * (10 + 1)
-    check = 100 + 2 * (10 + 1) + 2 * (110 + 1)
+    check = 2 * (110 + 1)
     assert sum(seen) <= needed + check
     naive = 20 * 3 * 111
     assert sum(seen) < naive / 8
+
+
+def test_memory_does_not_grow_with_the_number_of_items(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def most(count: int) -> tuple[int, int]:
+        """The most tokens in a cache, and the most rows of logits, while so many items are scored."""
+        chance = random.Random(9)
+        beginnings = [ids(chance, 100, 100) for _ in range(3)]
+        items: list[Item] = [
+            ([*beginnings[index % 3], *ids(chance, 10, 20)], [ids(chance, 1, 4) for _ in range(4)])
+            for index in range(count)
+        ]
+        cached: list[int] = []
+        logits: list[int] = []
+        forward = type(tiny.model).forward
+
+        @functools.wraps(forward)
+        def measuring(*args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+            output = forward(tiny.model, *args, past_key_values=past_key_values, **kwargs)
+            cached.append(past_key_values.get_seq_length() if past_key_values is not None else 0)
+            logits.append(output.logits.numel() // output.logits.shape[-1])
+            return output
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tiny.model, "forward", measuring)
+            score_choices(tiny.model, items, 128)
+        return max(cached), max(logits)
+
+    budget = 100 + 128
+    few, many = most(30), most(600)
+    assert few[0] <= budget
+    assert many[0] <= budget
+    assert many[1] <= 128 * 4
 
 
 def test_choices_that_begin_alike_share_what_they_begin_with(
@@ -109,7 +141,7 @@ def test_choices_that_begin_alike_share_what_they_begin_with(
     items: list[Item] = [([1, 2, 3], [long, [*long, 40], long[:5]])]
     seen = count_tokens(tiny.model, monkeypatch)
     score_choices(tiny.model, items)
-    assert seen[-1] == 3 + len(long)
+    assert seen[0] == 3 + len(long)
 
 
 def test_order_and_repeated_items_are_kept(tiny: LoadedModel) -> None:
@@ -180,6 +212,41 @@ def test_a_model_whose_cache_cannot_be_branched_is_scored_plainly_and_says_so(bu
     scores = score_choices(model, items, 256, listener)
     assert listener.warnings() == ["cache_not_branched"]
     assert_equal_to_plain(model, items, scores, 1e-3)
+
+
+def test_what_scores_instead_is_the_caller_s_choice() -> None:
+    model, items = mamba(), mixed_items(seed=5, count=3)
+    listener = Listener()
+
+    def scorer(model: Any, items: Any, batch_tokens: int) -> Any:
+        return ((index, [ChoiceScore(-float(index), False)]) for index in reversed(range(len(items))))
+
+    scores = score_choices(model, items, 256, listener, otherwise=scorer)
+    assert [score.logprob for (score,) in scores] == [0.0, -1.0, -2.0]
+    (message,) = (fields["message"] for type_, fields in listener.events if type_ is EventType.WARNING)
+    assert "lm-eval scores each by itself" in message
+
+
+def test_a_model_that_breaks_later_is_an_error_not_a_fallback(
+    tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the check is passed, what goes wrong is not about branching."""
+    from ftlab.models import loglikelihood
+
+    chance = random.Random(11)
+    items: list[Item] = [(ids(chance, 60, 60), [[4]]) for _ in range(6)]
+    calls: list[int] = []
+    forward = loglikelihood._forward
+
+    def failing(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 6:
+            raise RuntimeError("no more")
+        return forward(*args)
+
+    monkeypatch.setattr(loglikelihood, "_forward", failing)
+    with pytest.raises(RuntimeError, match="no more"):
+        score_choices(tiny.model, items, 64)
 
 
 def test_a_model_that_ignores_positions_is_found_out(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

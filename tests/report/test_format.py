@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftlab import text
-from ftlab.decide.view import Estimate, PairedDifference
+from ftlab.decide.view import BenchmarkChange, Estimate, PairedDifference
 from ftlab.report import format as fmt
 
 
@@ -21,6 +21,19 @@ def test_the_two_sentences_everybody_copies():
     assert fmt.difference_short(found) == "+5.6 (+3.1 to +8.2)"
     assert fmt.flips(found) == "+77 / −32"
     assert fmt.estimate(Estimate(value=0.613, low=0.572, high=0.652)) == "61.3% (57.2 to 65.2)"
+
+
+def _change(informative: bool | None) -> BenchmarkChange:
+    base = Estimate(value=0.5, low=0.4, high=0.6)
+    found = PairedDifference(estimate=Estimate(value=0.0), p_value=1.0, fixed=5, broke=6, dropped=0)
+    return BenchmarkChange(
+        task="t", metric="acc", base=base, arm=base, difference=found, within_limit="yes", informative=informative
+    )
+
+
+def test_losses_stand_beside_gains_and_chance_is_said():
+    assert fmt.lost_gained(_change(None)) == fmt.lost_gained(_change(True)) == "6 lost, 5 gained"
+    assert fmt.lost_gained(_change(False)) == "6 lost, 5 gained; base at chance"
 
 
 def test_missing_is_a_dash_everywhere():

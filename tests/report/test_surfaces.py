@@ -155,6 +155,20 @@ def test_the_terminal_keeps_its_width_and_uses_no_escape(view: DecisionView, wid
         assert fmt.difference_short(arm.difference) in out or arm.is_baseline
 
 
+def test_losses_gains_limits_and_chance_are_told_on_every_surface(view: DecisionView):
+    tuned = next(arm for arm in view.arms if arm.benchmarks and arm.family != "prompt")
+    blind = [tuned.benchmarks[0].model_copy(update={"informative": False}), *tuned.benchmarks[1:]]
+    arms = [arm.model_copy(update={"benchmarks": blind}) if arm is tuned else arm for arm in view.arms]
+    limits = {**view.forgetting_limits, view.benchmarks[0]: 0.25}
+    other = view.model_copy(update={"arms": arms, "forgetting_limits": limits})
+    words = fmt.lost_gained(blind[0])
+    assert words in _html(other)[f"forgetting {tuned.arm_id}", blind[0].task]
+    assert words in render_markdown(other)
+    assert "base at chance" in _line_of(_terminal(other).split("forgetting")[-1], tuned.label)
+    for surface in (_terminal(other), render_markdown(other), render_report(other)):
+        assert f"({fmt.task_name(view.benchmarks[0])}: 25 points)" in " ".join(surface.split())
+
+
 def test_a_gate_that_is_not_shown_is_never_called_safe(view: DecisionView):
     unclear = [change for arm in view.arms for change in arm.benchmarks if change.within_limit == "not shown"]
     assert unclear

@@ -93,6 +93,11 @@ BAD = [
         ["12:22 benchmarks.tasks.0: unknown builtin benchmark 'piga', did you mean 'piqa'?"],
     ),
     (
+        "a benchmark that is left out",
+        (METHOD, METHOD + "benchmarks: {tasks: [builtin:truthfulqa]}\n"),
+        ["12:22 benchmarks.tasks.0: there is no builtin benchmark 'truthfulqa': the rows at hand name right answers"],
+    ),
+    (
         "decision metric that is not measured",
         (METHOD, METHOD + "decision: {metric: macro_f2}\n"),
         ["12:20 decision.metric: expected one of the task's metrics, found 'macro_f2', did you mean 'macro_f1'?"],
@@ -109,6 +114,28 @@ BAD = [
         "a price for a method that is not there",
         (METHOD, METHOD + "prices: {hosted: {full: {input: 1, output: 2}}}\n"),
         ["no method 'full'"],
+    ),
+    (
+        "a limit for a benchmark that is not asked for",
+        (
+            METHOD,
+            METHOD + "benchmarks: {tasks: [builtin:piqa]}\n"
+            "decision: {max_forgetting: {default: 0.02, knowlege: 0.05, 'builtin:piqa': 0.03}}\n",
+        ),
+        [
+            "13:54 decision.max_forgetting.knowlege: expected a benchmark of this spec, a group or 'default', "
+            "found 'knowlege', did you mean 'knowledge'?"
+        ],
+    ),
+    (
+        "a loss limit below zero",
+        (METHOD, METHOD + "decision: {max_forgetting: {default: -1}}\n"),
+        ["12:38 decision.max_forgetting.default: expected a number of at least 0, found -1"],
+    ),
+    (
+        "a loss limit in words",
+        (METHOD, METHOD + "decision: {max_forgetting: little}\n"),
+        ["12:28 decision.max_forgetting: expected a number or a mapping, found 'little'"],
     ),
     ("seeds twice", (METHOD, METHOD + "seeds: [1, 2, 1]\n"), ["12:15 seeds.2: expected each seed once, found 1 again"]),
     (

@@ -154,10 +154,10 @@ def _key(arms: list[ArmView], note: str) -> None:
 
 def _forgetting(here: Here, arms: list[ArmView]) -> None:
     view = here.view
-    limit = fmt.signed(-view.max_forgetting)
+    limit = fmt.loss_limits(view)
     parts.heading(
         "What it forgot",
-        f"Change on general benchmarks against the base model, item by item. Limit: {limit} (dashed). "
+        f"Change on general benchmarks against the base model, item by item. Largest tolerated loss: {limit} (dashed). "
         "Coloured only where the interval excludes zero; “not shown safe” means that it is too wide to tell.",
     )
     if not any(arm.benchmarks for arm in arms):
@@ -221,7 +221,7 @@ def _ground(here: Here) -> None:
         rows: list[tuple[str, object]] = [
             ("metric", f"{view.metric} on {view.split}, {view.metric_direction} is better"),
             ("smallest gain that counts", fmt.signed(view.min_gain, view.metric_unit)),
-            ("largest loss on a benchmark", fmt.signed(-view.max_forgetting)),
+            ("largest tolerated loss on a benchmark", fmt.loss_limits(view)),
             ("intervals", "; ".join(methods) or parts.MISSING),
             *parts.flatten(view.provenance),
         ]
