@@ -52,8 +52,13 @@ class Registry:
 
     def load(self, name: str) -> Any:
         """Import and return the object that `name` stands for."""
-        module, _, attribute = self.target(name).partition(":")
-        return getattr(import_module(module), attribute)
+        return load_target(self.target(name))
+
+
+def load_target(target: str) -> Any:
+    """Import `module:Object` and return the object."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @cache
@@ -81,6 +86,8 @@ METRICS = Registry(
         "accuracy": "ftlab.evaluate.metrics.classification:Accuracy",
         "macro_f1": "ftlab.evaluate.metrics.classification:MacroF1",
         "valid_format": "ftlab.evaluate.metrics.classification:ValidFormat",
+        "exact_match": "ftlab.evaluate.metrics.words:ExactMatch",
+        "token_f1": "ftlab.evaluate.metrics.words:TokenF1",
     },
 )
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from ftlab.catalog import suggest
 from ftlab.data.checks import check_dataset
-from ftlab.data.formats import Row
+from ftlab.data.formats import Row, parse_json
 from ftlab.data.prompts import render_target
 from ftlab.data.records import Dataset, DatasetReport, Example, Finding
 from ftlab.data.sources import load_rows
 from ftlab.data.split import SPLITS, assign, split_sizes
-from ftlab.errors import DataError
+from ftlab.errors import DataError, first_line
 from ftlab.events import Reporter, ignore
 from ftlab.plan.identity import digest
 from ftlab.plan.run import DataRef
@@ -47,8 +47,8 @@ def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Da
     splits of its own they are kept, those that are missing are cut from train, and a whole number in `data.splits`
     draws so many rows of a split (a share, being of all rows, has no meaning there).
 
-    Raises DataError when rows cannot be read, have a target outside of `task.labels`, do not suffice for the splits, or
-    when a label to be predicted never occurs in train.
+    Raises DataError when rows cannot be read, have a target outside of `task.labels` or (for extraction) that is not
+    JSON, do not suffice for the splits, or when a label to be predicted never occurs in train.
     """
     rows = load_rows(ref, report)
     columns = list(dict.fromkeys(name for part in rows.by_split.values() for row in part for name in row))
@@ -58,11 +58,13 @@ def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Da
         for split, part in rows.by_split.items()
     }
     splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec.splits, task)
-    labels = task.labels or sorted({example.target for example in splits["train"]})
-    _require_known_targets(splits, labels)
+    labels: list[str] = []
+    if task.type == "classification":
+        labels = list(task.labels or sorted({example.target for example in splits["train"]}))
+        _require_known_targets(splits, labels)
     dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
     untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
-    return Dataset(splits, list(labels), DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
+    return Dataset(splits, labels, DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
@@ -142,6 +144,8 @@ def _read(
                 f"{place}: row {number} has the target {target!r}, which is not in task.labels"
                 f"{suggest(target, task.labels)}; add it there or correct the row"
             )
+        if task.type == "extraction":
+            _require_json(target, task.target, f"{place}: row {number}")
         text = "" if text_column is None or fields[text_column] is None else str(fields[text_column])
         reading.examples.append(Example(example_id, number - 1, text, fields, target))
     if not reading.examples:
@@ -172,7 +176,7 @@ def _text_column(parts: Any, columns: Sequence[str], target: str) -> str | None:
 def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
     pool = given[None] if None in given else given["train"]
     missing = [split for split in SPLITS if split == "train" or split not in given]
-    splits = _cut(pool, split_sizes(spec, len(pool), missing), spec)
+    splits = _cut(pool, split_sizes(spec, len(pool), missing), spec, task)
     for split, examples in given.items():
         if split is None or split == "train":
             continue
@@ -182,7 +186,7 @@ def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSp
                 raise DataError(
                     f"data.splits.{split}: expected at most the {len(examples):,} rows that {split} has, found {size:g}"
                 )
-            examples = _cut(examples, {split: int(size)}, spec)[split]
+            examples = _cut(examples, {split: int(size)}, spec, task)[split]
         splits[split] = examples
     return {
         split: [replace(example, position=position) for position, example in enumerate(splits[split])]
@@ -190,10 +194,21 @@ def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSp
     }
 
 
-def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec) -> dict[str, list[Example]]:
-    strata = [example.target for example in pool] if spec.stratify else None
+def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
+    stratify = spec.stratify and task.type == "classification"
+    strata = [example.target for example in pool] if stratify else None
     chosen = assign([example.example_id for example in pool], strata, sizes, spec.seed)
     return {split: [pool[index] for index in indices] for split, indices in chosen.items()}
+
+
+def _require_json(target: str, template: str, place: str) -> None:
+    try:
+        parse_json(target)
+    except ValueError as error:
+        raise DataError(
+            f"{place} has a target that is not JSON ({first_line(error)}); a task of type extraction compares JSON, "
+            f"found task.target {template!r}: a column that holds an object is written as {{{{ column | tojson }}}}"
+        ) from error
 
 
 def _require_known_targets(splits: dict[str, list[Example]], labels: Sequence[str]) -> None:

@@ -55,6 +55,21 @@ def plain_row(row: Any, place: str) -> Row:
     return {_name(key, place): _plain(value, f"{place}: column '{key}'") for key, value in row.items()}
 
 
+def parse_json(text: str) -> Any:
+    """One JSON value, strictly (RFC 8259): no NaN, no number beyond a float, no key twice. Raises ValueError."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
+
+
 def _read_jsonl(path: Path, data: bytes) -> list[Row]:
     return [plain_row(_json(path, line, number), f"{path}:{number}") for number, line in _lines(path, data) if line]
 

@@ -101,7 +101,7 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
         examples=examples,
-        majority=majority,
+        majority=majority if facts.task_type == "classification" else None,
         provenance=read_provenance(cursor, facts),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from ftlab.errors import UsageError
+from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ class Facts:
     data: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]
     arms: tuple[ArmFacts, ...] = field(default=())
+    task_type: str = "classification"
+    metric_entries: Mapping[str, MetricEntry] = field(default_factory=dict)
+    """The task's metrics by what their values are called."""
 
     @property
     def metric(self) -> str:
@@ -161,13 +165,15 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         name=name,
         question=question or "",
         spec_hash=spec_hash or "",
-        metrics=tuple(plan["task"]["metrics"]),
+        metrics=tuple(metric_keys(plan["task"]["metrics"])),
         labels=tuple(plan["task"].get("labels") or ()),
         decision=plan["decision"],
         benchmarks=tuple(plan["benchmarks"]["tasks"]),
         data=runs[0]["data"] if runs else {},
         models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
         arms=_arms(cursor, experiment_id),
+        task_type=plan["task"].get("type", "classification"),
+        metric_entries={entry.key: entry for entry in map(metric_entry, plan["task"]["metrics"])},
     )
 
 

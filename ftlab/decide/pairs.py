@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from ftlab.catalog import METRICS
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
+from ftlab.evaluate.metrics.make import make_metric
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.simultaneous import mean_differences, widening
 
@@ -70,7 +71,7 @@ def _corpus(
     seed: int,
 ) -> Pair | None:
     """A metric that exists over many examples only: the metric's own comparison, once for each seed that both have."""
-    compare = METRICS.load(metric)().compare
+    compare = make_metric(facts.metric_entries.get(metric) or metric, Path()).compare
     results: list[PairedResult] = []
     dropped = 0
     for dataset, before_key, after_key in _seed_pairs(baseline, arm, split):

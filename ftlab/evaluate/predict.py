@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from ftlab.models.load import LoadedModel
 
 MARGIN = 8
-"""Tokens beyond the longest label that an answer may have when the spec sets no limit: room for `Answer:` and the
-like."""
+"""Tokens beyond the longest label (or, for free text, the longest target of train) that an answer may have when the
+spec sets no limit: room for `Answer:` and the like."""
+MOST_NEW_TOKENS = 1024
+"""The longest answer when the spec sets no limit, whatever the targets: one monstrous row must not slow every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def predict(
     if config.decode == "choose":
         predictions = _choose(model, loaded, dataset.labels, examples, chats, config, report)
     else:
-        predictions = _generate(model, loaded, dataset.labels, examples, chats, config, report)
+        limit = config.task.max_new_tokens or _longest_answer(loaded.tokenizer, dataset, chats[0])
+        predictions = _generate(model, loaded, limit, examples, chats, config, report)
     summary = _summary(predictions, time.perf_counter() - started, shots)
     _write(predictions, out / "predictions.parquet")
     (out / "summary.json").write_text(json.dumps(summary, allow_nan=False), encoding="utf-8")
@@ -71,7 +74,7 @@ def _chat(config: RunConfig, dataset: Dataset, shots: Sequence[Example], example
 def _generate(
     model: Any,
     loaded: LoadedModel,
-    labels: Sequence[str],
+    limit: int,
     examples: Sequence[Example],
     chats: Sequence[list[dict[str, str]]],
     config: RunConfig,
@@ -81,8 +84,6 @@ def _generate(
     from ftlab.models.generate import generate
 
     tokenizer = loaded.tokenizer
-    longest = max(len(ids) for ids in _answers(tokenizer, chats[0], labels)) - 1  # without the end token
-    limit = config.task.max_new_tokens or longest + MARGIN
     prompts = [render_chat(tokenizer, chat).prompt_ids for chat in chats]
     prompts = _fit(prompts, model, limit, report)
     generations = generate(model, tokenizer, prompts, limit, config.execute.eval_batch_tokens, report)
@@ -98,6 +99,18 @@ def _generate(
         )
         for example, prompt, generation in zip(examples, prompts, generations, strict=True)
     ]
+
+
+def _longest_answer(tokenizer: Any, dataset: Dataset, chat: list[dict[str, str]]) -> int:
+    """How many tokens an answer may have when the spec does not say: as many as a right one, and some more.
+
+    Targets of test and validation are not looked at: how long the answers are is part of what is to be found out.
+    """
+    if dataset.labels:
+        return max(len(ids) for ids in _answers(tokenizer, chat, dataset.labels)) - 1 + MARGIN  # without the end token
+    targets = list(dict.fromkeys(example.target for example in dataset.splits["train"]))
+    lengths = [len(ids) for ids in tokenizer(targets, add_special_tokens=False)["input_ids"]] if targets else [0]
+    return min(max(lengths) + MARGIN, MOST_NEW_TOKENS)
 
 
 def _choose(

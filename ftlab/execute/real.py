@@ -78,7 +78,7 @@ class RealPipeline:
         """Score what was stored."""
         from ftlab.evaluate.score import score
 
-        summary, _ = score(self._dataset(dataset), predictions, config.task, out)
+        summary, _ = score(self._dataset(dataset), predictions, config.task, out, Path(config.data.root))
         return summary
 
     def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:

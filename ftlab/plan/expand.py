@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ftlab.catalog import METHODS, METRICS
+from ftlab.catalog import METHODS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
 from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.spec.metrics import GivenMetric
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
@@ -133,7 +135,7 @@ class _Expander:
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
-        metrics = {name: str(METRICS.load(name).version) for name in self.spec.task.metrics}
+        metrics = _metric_definitions(self.spec.task.metrics, self.loaded.root)
         benchmarks = _benchmark_versions(self.spec.benchmarks.tasks)
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
@@ -141,7 +143,7 @@ class _Expander:
         runs = [self._run(arm, seed, dataset, metrics, benchmarks) for seed in self.spec.seeds for arm in by_model]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
-    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> RunConfig:
+    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> RunConfig:
         run = RunConfig(
             experiment_id=self.id,
             run_id=identity.run_id(arm.arm_id, seed),
@@ -160,7 +162,7 @@ class _Expander:
         return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
 
-def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
+def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:
     """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
     messages = [message.model_dump(mode="json") for message in run.messages]
     stages = [StageKey(kind="dataset", key=dataset)]
@@ -186,6 +188,12 @@ def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:
     from ftlab.evaluate.benchmarks import benchmark_version
 
     return {task: benchmark_version(task) for task in tasks}
+
+
+def _metric_definitions(metrics: Sequence[GivenMetric], root: Path) -> dict[str, Any]:
+    from ftlab.evaluate.metrics.make import metric_definitions
+
+    return metric_definitions(metrics, root)
 
 
 def _model_name(spec: ModelSpec, models: Sequence[tuple[ModelSpec, ModelRef]]) -> str:

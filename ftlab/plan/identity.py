@@ -136,8 +136,8 @@ def predictions_key(
     )
 
 
-def scores_key(predictions: str, metrics: dict[str, str]) -> str:
-    """The predictions and the definition of every metric: its name and its own version."""
+def scores_key(predictions: str, metrics: dict[str, Any]) -> str:
+    """The predictions and the definition of every metric: its name and its own version, and what it was told."""
     return digest({"stage": ["scores", SCORES_VERSION], "predictions": predictions, "metrics": metrics})
 
 
