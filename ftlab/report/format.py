@@ -131,7 +131,7 @@ def runs_line(view: DecisionView) -> str:
 
 def difference_unit(unit: str) -> str:
     """What a difference is counted in: `points` for shares, else the unit itself."""
-    return "points" if unit == text.SHARE else unit or "units"
+    return "points" if unit == text.SHARE else "units" if unit in text.UNSPOKEN else unit or "units"
 
 
 def shorten(value: str, limit: int) -> str:

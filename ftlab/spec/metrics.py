@@ -13,8 +13,8 @@ GivenMetric = str | dict[str, dict[str, Any]]
 
 DEFAULT_METRICS: dict[TaskType, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "valid_format"),
-    "generation": ("token_f1", "exact_match"),
-    "extraction": ("exact_match",),
+    "generation": ("token_f1", "rougeL", "chrf", "exact_match", "length_ratio", "repetition"),
+    "extraction": ("field_f1", "field_precision", "field_recall", "valid_json"),
 }
 """What is measured when a task names no metrics. The first one decides, unless `decision.metric` says otherwise."""
 

@@ -205,7 +205,8 @@ class TaskChecker:
                 self._note(path, f"unknown metric '{shown(entry.name)}'{near} (known: {', '.join(known)})")
             return None
         try:
-            return METRICS.load(entry.name)
+            found = METRICS.load(entry.name)
+            return found if isinstance(found, type) else load_target(USER_METRIC)
         except (ImportError, AttributeError, FtlabError) as error:
             if path is not None:
                 target = METRICS.target(entry.name)

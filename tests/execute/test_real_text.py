@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftlab.data.dataset import read_dataset
+from ftlab.errors import UsageError
 from ftlab.evaluate.predict import MARGIN
 from ftlab.events import ignore
 from ftlab.execute.real import RealPipeline
@@ -91,7 +92,9 @@ def test_every_metric_of_the_type_is_scored_and_nothing_of_labels(done: tuple[Pl
         scores = stage(folder, config, "scores", "validation")
         rows = json.loads((scores / "metrics.json").read_text())
         assert [row["key"] for row in rows] == plan.task.metrics
-        assert all(row["n"] == 8 for row in rows)
+        assert {row["key"]: row["n"] for row in rows if row["key"] != "repetition"} == dict.fromkeys(
+            [key for key in plan.task.metrics if key != "repetition"], 8
+        )
         assert json.loads((scores / "details.json").read_text()) == {}
         stored = pq.read_table(scores / "scores.parquet").to_pylist()
         assert len({row["example_id"] for row in stored}) == 8
@@ -100,3 +103,24 @@ def test_every_metric_of_the_type_is_scored_and_nothing_of_labels(done: tuple[Pl
 def test_the_first_metric_decides(done: tuple[Plan, Path]) -> None:
     plan, _ = done
     assert plan.decision.metric == plan.task.metrics[0]
+
+
+def test_a_metric_edited_after_planning_is_not_scored_under_the_old_key(tiny_folder: Path, tmp_path: Path) -> None:
+    rows = [row | {"record": {}} for row in tiny_rows(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "scores.py").write_text("def long(output): return len(output) > 3\n")
+    text = SPEC.format(model=tiny_folder, type="generation", target=TARGETS["generation"])
+    text = text.replace("methods:", "  metrics: [exact_match, scores:long]\nmethods:").split("  few_shot")[0]
+    (tmp_path / "text.yaml").write_text(text)
+    (config,) = build_plan(load_spec(tmp_path / "text.yaml")).runs
+    attempt = tmp_path / "a1"
+    attempt.mkdir()
+    (tmp_path / "scores.py").write_text("def long(output): return len(output) > 4\n")
+    with pytest.raises(UsageError, match="a file that task[.]metrics names was changed since the run was planned"):
+        execute_run(config, StageStore(tmp_path), RealPipeline(threads=1), attempt, ignore)
+    (again,) = build_plan(load_spec(tmp_path / "text.yaml")).runs
+    assert again.key("predictions", "validation") == config.key("predictions", "validation")
+    assert again.key("scores", "validation") != config.key("scores", "validation")
+    execute_run(again, StageStore(tmp_path), RealPipeline(threads=1), attempt, ignore)
+    rows = json.loads((stage(tmp_path, again, "scores", "validation") / "metrics.json").read_text())
+    assert [row["key"] for row in rows] == ["exact_match", "long"]

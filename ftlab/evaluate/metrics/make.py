@@ -21,30 +21,43 @@ def make_metric(given: GivenMetric | MetricEntry, root: Path) -> Metric:
     not fit.
     """
     entry = given if isinstance(given, MetricEntry) else metric_entry(given)
-    if is_function(entry.name):
-        return UserMetric(UserMetricOptions.model_validate(entry.options), entry.name, root)
+    function = function_of(entry)
+    if function is not None:
+        return UserMetric(UserMetricOptions.model_validate(entry.options), function, root)
     found = METRICS.load(entry.name)
-    return found(found.Options.model_validate(entry.options))
+    options = found.Options.model_validate(entry.options)
+    return found(options, root) if hasattr(found, "content") else found(options)
 
 
 def metric_definitions(metrics: Iterable[GivenMetric], root: Path) -> dict[str, Any]:
     """What each metric's values depend on besides outputs and targets, by key: the identity of scores needs it.
 
-    A metric without options is its version, so that it keeps its identity when it learns an option.
+    A metric without options is its version, so that it keeps its identity when it learns an option. A function counts
+    by its source file, a schema by what its file holds. Raises as `make_metric`.
     """
-    definitions: dict[str, Any] = {}
-    for entry in map(metric_entry, metrics):
-        if is_function(entry.name):
-            function = find_function(entry.name, root)
-            if function.wrong is not None:
-                raise UsageError(f"task.metrics: '{entry.name}': {function.wrong}")
-            known = {"metric": entry.name, "source": function.sha256, "options": entry.options}
-            definitions[entry.key] = {**known, "version": UserMetric.version}
-            continue
-        found = METRICS.load(entry.name)
-        version = str(found.version)
-        if entry.key == entry.name and not entry.options:
-            definitions[entry.key] = version
-        else:
-            definitions[entry.key] = {"metric": entry.name, "version": version, "options": entry.options}
-    return definitions
+    return {entry.key: _definition(entry, root) for entry in map(metric_entry, metrics)}
+
+
+def function_of(entry: MetricEntry) -> str | None:
+    """`module:function` for an entry that names one, by itself or through an entry point; None for a metric's class."""
+    if is_function(entry.name):
+        return entry.name
+    return METRICS.target(entry.name) if not isinstance(METRICS.load(entry.name), type) else None
+
+
+def _definition(entry: MetricEntry, root: Path) -> Any:
+    known: dict[str, Any] = {"metric": entry.name, "options": entry.options}
+    function = function_of(entry)
+    if function is not None:
+        source = find_function(function, root)
+        if source.wrong is not None:
+            raise UsageError(f"task.metrics: '{entry.name}': {source.wrong}")
+        return {**known, "version": UserMetric.version, "source": source.sha256}
+    found = METRICS.load(entry.name)
+    known["version"] = str(found.version)
+    if hasattr(found, "content"):
+        try:
+            return {**known, "content": found.content(found.Options.model_validate(entry.options), root)}
+        except ValueError as error:
+            raise UsageError(f"task.metrics: '{entry.name}': {error}") from error
+    return known["version"] if entry.key == entry.name and not entry.options else known
