@@ -104,6 +104,9 @@ METRICS = Registry(
         "field_precision": "ftlab.evaluate.metrics.structure:FieldPrecision",
         "field_recall": "ftlab.evaluate.metrics.structure:FieldRecall",
         "field_f1": "ftlab.evaluate.metrics.structure:FieldF1",
+        "distinct_outputs": "ftlab.evaluate.metrics.variety:DistinctOutputs",
+        "self_overlap": "ftlab.evaluate.metrics.variety:SelfOverlap",
+        "perplexity": "ftlab.evaluate.metrics.likelihood:Perplexity",
     },
 )
 

@@ -50,11 +50,12 @@ def item_metric(cursor: duckdb.DuckDBPyConnection, key: str) -> str | None:
 
 
 def answers(
-    cursor: duckdb.DuckDBPyConnection, scores_key: str, dataset_key: str, split: str, metric: str
+    cursor: duckdb.DuckDBPyConnection, scores_key: str, dataset_key: str, split: str, metric: str, nats: bool = False
 ) -> dict[str, Answer]:
     """What a corpus metric is computed from, by example id in the order of the ids.
 
-    The outputs are those that the scores were computed from; empty where the ledger does not hold them.
+    The outputs are those that the scores were computed from; empty where the ledger does not hold them. With `nats` the
+    metric's scores of single examples are how likely the targets are.
     """
     rows = cursor.execute(
         "SELECT s.example_id, coalesce(p.output, ''), s.parsed, e.target, x.score "
@@ -67,7 +68,7 @@ def answers(
         "ORDER BY s.example_id",
         {"key": scores_key, "metric": metric, "dataset": dataset_key, "split": split, "example": EXAMPLE},
     ).fetchall()
-    return {row[0]: Answer(row[0], row[1], row[2], row[3], target_nats=row[4]) for row in rows}
+    return {row[0]: Answer(row[0], row[1], row[2], row[3], target_nats=row[4] if nats else None) for row in rows}
 
 
 def labels(cursor: duckdb.DuckDBPyConnection, dataset_key: str) -> list[str]:

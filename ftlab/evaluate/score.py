@@ -61,13 +61,18 @@ def read_answers(dataset: Dataset, predictions: Path) -> list[Answer]:
 
     examples = {example.example_id: example for split in dataset.splits.values() for example in split}
     parse = LabelParser(dataset.labels)
-    table = pq.read_table(predictions / "predictions.parquet", columns=["example_id", "output"]).to_pydict()
+    path = predictions / "predictions.parquet"
+    wanted = ("example_id", "output", "target_logprob", "target_tokens")
+    stored = set(pq.read_schema(path).names)
     answers = []
-    for example_id, output in zip(table["example_id"], table["output"], strict=True):
+    for row in pq.read_table(path, columns=[name for name in wanted if name in stored]).to_pylist():
+        example_id, output, tokens = row["example_id"], row["output"], row.get("target_tokens")
         example = examples.get(example_id)
         if example is None:
             raise DataError(f"{predictions}: example {example_id} is not in the data set; predict again")
-        answers.append(Answer(example_id, output, parse(output), example.target, example.fields))
+        # A sum of logarithms may come out a hair above zero.
+        nats = max(0.0, -row["target_logprob"] / tokens) if tokens else None
+        answers.append(Answer(example_id, output, parse(output), example.target, example.fields, nats))
     return answers
 
 

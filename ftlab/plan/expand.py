@@ -170,9 +170,10 @@ def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: d
     if METHODS.load(run.method["type"]).Config.trained:
         weights = identity.weights_key(run.model, dataset, run.method, messages, run.seed)
         stages.append(StageKey(kind="weights", key=weights))
+    shots, limit, targets = run.method["shots"], run.task.max_new_tokens, _need_targets(run.task.metrics)
     for split in run.splits:
         predictions = identity.predictions_key(
-            weights, dataset, split, messages, run.method["shots"], run.decode, run.task.max_new_tokens, run.seed
+            weights, dataset, split, messages, shots, run.decode, limit, run.seed, targets
         )
         stages.append(StageKey(kind="predictions", name=split, key=predictions))
         stages.append(StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)))
@@ -194,6 +195,12 @@ def _metric_definitions(metrics: Sequence[GivenMetric], root: Path) -> dict[str,
     from ftlab.evaluate.metrics.make import metric_definitions
 
     return metric_definitions(metrics, root)
+
+
+def _need_targets(metrics: Sequence[GivenMetric]) -> bool:
+    from ftlab.evaluate.metrics.make import need_targets
+
+    return need_targets(metrics)
 
 
 def _model_name(spec: ModelSpec, models: Sequence[tuple[ModelSpec, ModelRef]]) -> str:

@@ -119,10 +119,15 @@ def predictions_key(
     decode: str,
     max_new_tokens: int | None,
     seed: int,
+    targets: bool = False,
 ) -> str:
-    """The weights, the rows, the chat and how the answer is read off. The seed counts only where it draws shots."""
+    """The weights, the rows, the chat and how the answer is read off. The seed counts only where it draws shots.
+
+    `targets` says that the log-likelihood of the right answers is stored too; predictions without it keep their key.
+    """
     return digest(
         {
+            **({"targets": True} if targets else {}),
             "stage": ["predictions", PREDICTIONS_VERSION],
             "weights": weights,
             "dataset": dataset,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ftlab.statistics.intervals import STATISTIC_RESAMPLES, all_equal, percentiles
+from ftlab.statistics.intervals import STATISTIC_RESAMPLES, Interval, all_equal, percentiles
 from ftlab.statistics.paired import PairedResult
 
 METHOD = "bootstrap over pairs, percentile"
@@ -45,6 +45,28 @@ def paired_statistic(
     below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + draws.size))
     return PairedResult(estimate, min(low, estimate), max(high, estimate), p, n, fixed, broke, METHOD)
+
+
+def weighted_interval(n: int, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> Interval:
+    """A statistic of n examples with a percentile bootstrap interval over the choice of examples.
+
+    `statistic` maps how often each example is drawn `(draws, n)` to `(draws,)`; NaN where undefined.
+    """
+    if n == 0:
+        return Interval(None, None, None, 0, "no examples")
+    value = float(statistic(np.ones((1, n)))[0])
+    if not np.isfinite(value):
+        return Interval(None, None, None, n, "no value: undefined on these examples")
+    if n == 1:
+        return Interval(value, None, None, 1, "no interval: one example")
+    draws = resampled(n, statistic, seed)
+    if not np.isfinite(draws).all():
+        return Interval(value, None, None, n, "no interval: undefined on resamples")
+    if all_equal(draws):
+        return Interval(value, None, None, n, "no interval: no resample differs")
+    low, high = percentiles(draws)
+    # A biased statistic can fall outside its own percentiles in a small sample; an interval holds its value.
+    return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, percentile")
 
 
 def resampled(

@@ -38,6 +38,23 @@ def metric_definitions(metrics: Iterable[GivenMetric], root: Path) -> dict[str, 
     return {entry.key: _definition(entry, root) for entry in map(metric_entry, metrics)}
 
 
+def corpus_metric(entry: MetricEntry) -> Metric | None:
+    """The metric of an entry when its value is no mean of scores, and must be compared over all answers; else None.
+
+    Only a metric of means may depend on files, so none is looked for.
+    """
+    if is_function(entry.name):
+        return None
+    found = METRICS.load(entry.name)
+    return make_metric(entry, Path()) if isinstance(found, type) and found.corpus else None  # type: ignore[attr-defined]
+
+
+def need_targets(metrics: Iterable[GivenMetric]) -> bool:
+    """Whether one of these metrics needs the log-likelihood of the targets, which only the model can give."""
+    entries = [entry for entry in map(metric_entry, metrics) if not is_function(entry.name)]
+    return any(getattr(METRICS.load(entry.name), "needs_target", False) for entry in entries)
+
+
 def function_of(entry: MetricEntry) -> str | None:
     """`module:function` for an entry that names one, by itself or through an entry point; None for a metric's class."""
     if is_function(entry.name):

@@ -58,27 +58,10 @@ class CorpusMetric:
 
     def interval(self, answers: Sequence[Answer], labels: Sequence[str], seed: int) -> Interval:
         """Over the choice of examples."""
-        import numpy as np
+        from ftlab.statistics.corpus import weighted_interval
 
-        from ftlab.statistics.corpus import resampled
-        from ftlab.statistics.intervals import Interval, all_equal, percentiles
-
-        n = len(answers)
-        if n == 0:
-            return Interval(None, None, None, 0, "no examples")
-        table = _in_order(self.table(answers))
-        value = float(self.of_sums(table.sum(axis=0, keepdims=True))[0])
-        if not np.isfinite(value):
-            return Interval(None, None, None, n, "no value: nothing to divide by")
-        if n == 1:
-            return Interval(value, None, None, 1, "no interval: one example")
-        draws = resampled(n, lambda weights: self.of_sums(weights @ table), seed)
-        if not np.isfinite(draws).all():
-            return Interval(value, None, None, n, "no interval: undefined on resamples")
-        if all_equal(draws):
-            return Interval(value, None, None, n, "no interval: no resample differs")
-        low, high = percentiles(draws)
-        return Interval(value, min(low, value), max(high, value), n, "bootstrap over examples, percentile")
+        table = _in_order(self.table(answers)) if answers else None
+        return weighted_interval(len(answers), lambda weights: self.of_sums(weights @ table), seed)
 
     def compare(
         self, baseline: Sequence[Answer], other: Sequence[Answer], labels: Sequence[str], seed: int
