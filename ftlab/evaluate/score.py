@@ -39,10 +39,11 @@ def score(
     answers = read_answers(dataset, predictions)
     entries = [metric_entry(given) for given in task.metrics]
     metrics = {entry.key: make_metric(entry, root) for entry in entries}
-    scores = [row for key, metric in metrics.items() for row in _score_rows(key, metric, answers)]
+    labelled = task.type == "classification"
+    scores = [row for key, metric in metrics.items() for row in _score_rows(key, metric, answers, labelled)]
     rows = [_row(key, metric, answers, dataset.labels) for key, metric in metrics.items()]
     details: dict[str, Any] = {}
-    if task.type == "classification":
+    if labelled:
         classes = per_class(answers, dataset.labels)
         for label, figures in classes.items():
             rows += _class_rows(label, figures)
@@ -118,7 +119,8 @@ def _public(classes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _score_rows(key: str, metric: Metric, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+def _score_rows(key: str, metric: Metric, answers: Sequence[Answer], labelled: bool) -> list[dict[str, Any]]:
+    """Rows of scores.parquet. In a task of labels every metric's row tells the label, whatever the metric reads."""
     rows, examples = [], []
     for answer in answers:
         score = metric.score(answer)
@@ -127,7 +129,7 @@ def _score_rows(key: str, metric: Metric, answers: Sequence[Answer]) -> list[dic
                 f"metric '{key}' gave {score} for example {answer.example_id}; "
                 "a metric gives a finite number, or None where there is none"
             )
-        known = {"example_id": answer.example_id, "parsed": metric.read(answer)}
+        known = {"example_id": answer.example_id, "parsed": answer.parsed if labelled else metric.read(answer)}
         rows.append({**known, "metric": key, "score": None if metric.corpus else score})
         if metric.corpus and score is not None:
             examples.append({**known, "metric": key + EXAMPLE, "score": score})

@@ -59,10 +59,6 @@ class UserMetric(MeanMetric):
         if self._found.wrong is not None:
             raise UsageError(f"task.metrics: '{reference}': {self._found.wrong}")
 
-    def read(self, answer: Answer) -> str | None:
-        """The label of a classification task, else the output itself."""
-        return answer.parsed if answer.parsed is not None else answer.output.strip()
-
     def score(self, answer: Answer) -> float | None:
         """What the function gives. Raises UsageError when it raises or gives what is no score."""
         given = {"output": answer.output, "target": answer.target, "row": dict(answer.row or {})}
