@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/ftlab run experiments/quickstart.yaml
+	@$(BIN)/ftlab run experiments/quickstart.yaml && $(BIN)/ftlab decide quickstart
 
 ui: $(STAMP)
 	@$(BIN)/ftlab ui

@@ -81,6 +81,22 @@ def amount(value: float | None, unit: str = SHARE) -> str:
     return f"{text} {'point' if text == '1' else 'points'}"
 
 
+def money(amount: float | None, currency: str = "$") -> str:
+    """An amount in three digits or so: `$1,240`, `$41.20`, `$0.90`, `$0.0031`, `−$3.00`, `<$0.0001`."""
+    if not _known(amount):
+        return MISSING
+    size = abs(amount)
+    if size >= 99.995:
+        shown = f"{size:,.0f}"
+    elif size >= 0.0995 or size == 0:
+        shown = f"{size:.2f}" if size else "0"
+    else:
+        shown = f"{size:.2g}"
+    if 0 < size < 1e-4:
+        return f"{'>' if amount < 0 else '<'}{MINUS if amount < 0 else ''}{plain(currency)}0.0001"
+    return f"{MINUS if amount < 0 else ''}{plain(currency)}{shown}"
+
+
 def duration(seconds: float | None) -> str:
     """A span of time in two steps at most: `0.84 s`, `12.3 s`, `4 min 05 s`, `2 h 07 min`, `3 d 04 h`."""
     if not _known(seconds):

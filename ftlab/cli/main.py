@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "Run it": {
         "run": Verb("ftlab.cli.run:run", "Run everything that is not done yet, then compare."),
         "resume": Verb("ftlab.cli.run:resume", "Continue an experiment that was interrupted."),
+        "decide": Verb("ftlab.cli.run:decide", "Settle the question on the sealed test rows."),
         "status": Verb("ftlab.cli.run:status", "Show how far an experiment is."),
     },
     "Read the answer": {
@@ -96,7 +97,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Prompt it, LoRA it, or fine-tune all of it? One YAML file states the question; ftlab answers with evidence.",
     epilog="Exit codes: 0 ok, 1 a defect of ftlab, 2 the spec or the command is wrong, 3 finished with failed runs, "
-    "130 interrupted.",
+    "4 a gate is not met, 130 interrupted.",
 )
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, print_json
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, print_json, say
 from ftlab.cli.export import export
 from ftlab.cli.select import LATEST, OpenResults, find_any, find_arm, find_experiment, find_target, open_results
 from ftlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftlab.cli.condition import Condition
     from ftlab.decide.view import ArmView, DecisionView, PairedDifference
 
 __all__ = ["compare", "examples", "export", "ls", "report", "show"]
@@ -62,10 +63,17 @@ def ls(
         console().print(tables.runs(runs))
 
 
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="validation or test; test once it was opened, when left out.", show_default=False),
+]
+
+
 def show(
     identifier: Annotated[
         str, typer.Argument(metavar="ID", help="An experiment, arm or run: its id or the beginning of it, or `latest`.")
     ] = LATEST,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -75,9 +83,9 @@ def show(
     with open_results(results) as opened:
         found = find_target(opened, identifier)
         if found.kind == "experiment":
-            _print_view(opened.view(found.id), as_json)
+            _print_view(opened.view(found.id, split), as_json)
         elif found.kind == "arm":
-            view = opened.view(found.experiment_id)
+            view = opened.view(found.experiment_id, split)
             arm = find_arm(view, found.id)
             if as_json:
                 print_json(
@@ -102,19 +110,34 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            help="Exit with 4 when this holds for the decision metric of a compared arm, e.g. delta<0.02 or low<0.",
+            metavar="CONDITION",
+        ),
+    ] = None,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Compare every method with the best prompt, or chosen arms with each other, on the same examples.
 
     An arm is named by its id or the beginning of it, its label, or its method (then the best arm of the method).
+    Conditions are about delta (the difference), low and high (its 95% interval), p, fixed, broke or n; a number that
+    could not be measured fails, too. With conditions, exit code 4 says that one holds.
     """
     from ftlab.cli import tables
+    from ftlab.cli.condition import parse_condition
 
+    conditions = [parse_condition(text) for text in fail_if or ()]
     with open_results(results) as opened:
         experiment_id, arms = _experiment_and_arms(opened, words or [])
-        view = opened.view(experiment_id)
+        view = opened.view(experiment_id, split)
         if not arms:
+            if conditions:
+                raise UsageError("--fail-if needs the arms to compare: ftlab compare ARM BASELINE --fail-if ...")
             _print_view(view, as_json)
             return
         if len(arms) == 1:
@@ -138,6 +161,9 @@ def compare(
         )
     else:
         tables.print_pairs(console(), view, baseline, pairs)
+    if failures := _failures(view, pairs, conditions):
+        say("\n".join(failures))
+        raise typer.Exit(4)
 
 
 def examples(
@@ -148,6 +174,7 @@ def examples(
     experiment: Annotated[str, typer.Option("--experiment", "-e", help="The experiment of the arms.")] = LATEST,
     mode: Annotated[Mode, typer.Option("--mode", "-m", help="Which examples to show.")] = Mode.REGRESSED,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Show at most so many.")] = 10,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -156,7 +183,7 @@ def examples(
     from ftlab.store import side_by_side
 
     with open_results(results) as opened:
-        view = opened.view(find_experiment(opened.cursor, experiment))
+        view = opened.view(find_experiment(opened.cursor, experiment), split)
         after, before = find_arm(view, arm), _baseline(view, baseline)
         sides = [before, after] if before.arm_id != after.arm_id else [after]
         question = _question(opened, view, sides, mode)
@@ -184,6 +211,7 @@ def report(
         Path | None,
         typer.Option("-o", "--output", help="FILE.html, FILE.md or FILE.json; a file that exists is replaced."),
     ] = None,
+    split: Split = None,
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -195,7 +223,7 @@ def report(
     if output is not None and output.suffix.lower() not in REPORT_FORMATS:
         raise UsageError(f"expected a file that ends with {', '.join(REPORT_FORMATS)} after -o, found '{output}'")
     with open_results(results) as opened:
-        view = opened.view(find_experiment(opened.cursor, experiment))
+        view = opened.view(find_experiment(opened.cursor, experiment), split)
     path = output if output is not None else Path(f"{view.experiment_id}.html")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"the folder {path.absolute().parent} does not exist; make it first")
@@ -246,6 +274,23 @@ def _experiment_and_arms(opened: OpenResults, words: list[str]) -> tuple[str, li
             raise
         return find_experiment(opened.cursor), words
     return (found.id, words[1:]) if found.kind == "experiment" else (found.experiment_id, words)
+
+
+def _failures(
+    view: DecisionView, pairs: list[tuple[ArmView, dict[str, PairedDifference]]], conditions: list[Condition]
+) -> list[str]:
+    """A sentence for every condition that holds for the decision metric of a compared arm."""
+    found = []
+    for arm, differences in pairs:
+        difference = differences.get(view.metric)
+        for condition in conditions:
+            if difference is None:
+                found.append(f"gate not met: {arm.label} has no {view.metric} on {view.split} to judge by")
+            elif condition.met_by(difference):
+                value = condition.value(difference)
+                shown = "not measured" if value is None else f"{value:.6g}"
+                found.append(f"gate not met: {condition.text} holds for {arm.label} ({condition.field} is {shown})")
+    return found
 
 
 def _paired(opened: OpenResults, view: DecisionView, arm: ArmView, baseline: ArmView) -> dict[str, PairedDifference]:

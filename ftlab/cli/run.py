@@ -1,4 +1,4 @@
-"""`ftlab run` and `ftlab resume`: bring an experiment to completion, then say what came of it."""
+"""`ftlab run`, `resume` and `decide`: bring an experiment to completion, say what came of it, and settle it on test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftlab.execute.progress import Display
     from ftlab.plan.run import Plan, RunConfig
 
-__all__ = ["doctor", "resume", "run", "status"]
+__all__ = ["decide", "doctor", "resume", "run", "status"]
 
 REAL_PIPELINE = "ftlab.execute.real:RealPipeline"
 SCHEMA_VERSION = 1
@@ -68,6 +68,34 @@ def resume(
     raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline))
 
 
+def decide(
+    experiment: Experiment = "latest",
+    partial: Annotated[bool, typer.Option("--partial", help="Decide without the runs that did not finish.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look once more at test rows that were opened before.")
+    ] = False,
+    why: Annotated[str, typer.Option("--why", help="Why the rows are opened; kept and shown.", metavar="TEXT")] = "",
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+    pipeline: Pipeline = REAL_PIPELINE,
+) -> None:
+    """Open the sealed test rows for the finalists, and settle the question on them.
+
+    The finalists are chosen on validation: the best arm of every trained method, the best prompt, and the bare base
+    model where the spec has it. Who opened the rows, when, why and for which arms is recorded first. Decided again
+    without a change it shows the answer; a look at anything new must be asked for by --again and --why, and is counted.
+
+    Exit code 0: measured, whatever the answer; 2: it cannot be decided yet; 3: some arm failed; 130: interrupted.
+    """
+    from ftlab.cli.decide import decide_plan
+    from ftlab.execute.experiments import find_plan
+
+    plan = find_plan(results.expanduser().absolute(), experiment)
+    raise typer.Exit(
+        decide_plan(plan, results, partial=partial, again=again, why=why, as_json=as_json, pipeline=pipeline)
+    )
+
+
 def execute_plan(plan: Plan, results: Path, *, as_json: bool = False, pipeline: str = REAL_PIPELINE) -> int:
     """Run a plan with live progress, print what came of it, and return the exit code.
 
@@ -83,7 +111,7 @@ def execute_plan(plan: Plan, results: Path, *, as_json: bool = False, pipeline: 
         _prepare(plan, unfinished, display)
     with hold_results(results):
         outcome = _work(plan, results, pipeline, display)
-    _conclude(plan, results, outcome, as_json=as_json)
+    conclude(plan, results, outcome, as_json=as_json)
     return outcome.exit_code
 
 
@@ -118,8 +146,8 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome
         return Coordinator(plan, results, executor, Bookkeeping(ledger), display).run()
 
 
-def _conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool) -> None:
-    """What was done, what failed and why, the comparison, and what to do next."""
+def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:
+    """What was done, what failed and why, the comparison, and what to do next. `verb` goes on with what is left."""
     from ftlab.report.html import write_report
 
     view = newest_view(results, plan.experiment_id)
@@ -138,8 +166,12 @@ def _conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool) -> 
         print_view(view, console())
         typer.echo(f"\nreport  {report}")
         typer.echo(f"open    ftlab ui{_results_option(results)}")
+    option = _results_option(results)
     if outcome.interrupted or outcome.failures:
-        typer.echo(f"{'resume' if outcome.interrupted else 'retry '}  {_resume_command(plan, results)}")
+        word = "resume" if outcome.interrupted else "retry "
+        typer.echo(f"{word}  ftlab {verb} {plan.experiment_id}{option}")
+    elif view is not None and not view.openings and any(arm.difference for arm in view.arms):
+        typer.echo(f"decide  ftlab decide {plan.experiment_id}{option}")
 
 
 def _summary(outcome: Outcome) -> list[str]:
@@ -167,10 +199,6 @@ def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             for end in outcome.ends
         ],
     }
-
-
-def _resume_command(plan: Plan, results: Path) -> str:
-    return f"ftlab resume {plan.experiment_id}{_results_option(results)}"
 
 
 def _results_option(results: Path) -> str:

@@ -37,11 +37,11 @@ class OpenResults:
     cursor: duckdb.DuckDBPyConnection
     number: int
 
-    def view(self, experiment_id: str) -> DecisionView:
-        """The decision view of an experiment."""
+    def view(self, experiment_id: str, split: str | None = None) -> DecisionView:
+        """The decision view of an experiment, on the split that its conclusion rests on unless another is named."""
         from ftlab.decide.build import build_view
 
-        return build_view(self.cursor, experiment_id, self.number)
+        return build_view(self.cursor, experiment_id, self.number, split)
 
 
 @contextmanager

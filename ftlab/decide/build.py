@@ -11,7 +11,9 @@ import duckdb
 from ftlab import text
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import Summaries, cost_of, read_summaries
+from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
+from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, gate_all, gate_within
 from ftlab.decide.order import arranged
@@ -26,10 +28,13 @@ from ftlab.decide.view import (
     Estimate,
     Gate,
     Majority,
+    OpeningView,
     PairedDifference,
     Progress,
 )
+from ftlab.errors import UsageError
 from ftlab.events import Status
+from ftlab.plan.opening import TEST, Opening
 from ftlab.text import SHARE
 
 _ORDER = (
@@ -48,34 +53,45 @@ Stored = Mapping[tuple[str, str, str], tuple[PairedDifference, str]]
 """Comparisons by (kind, metric or task, arm), each with the metric."""
 
 
-def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: int | None = None) -> DecisionView:
+def build_view(
+    cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: int | None = None, split: str | None = None
+) -> DecisionView:
     """All that there is to say about an experiment now, complete or half done.
 
     Args:
         cursor: over the ledger's tables; a snapshot's or the ledger's own.
         experiment_id: in full.
         snapshot: the number of the snapshot behind the cursor, where it is one.
+        split: the rows to judge by. When left out, test once it was opened and measured, else validation.
 
     Raises:
-        UsageError: the ledger does not have this experiment.
+        UsageError: the ledger does not have this experiment, or it has no such split.
     """
     facts = read_facts(cursor, experiment_id)
-    split = facts.splits[0] if facts.splits else "validation"
+    splits = list(dict.fromkeys(["validation", facts.decision_split]))
+    if split is not None and split not in splits:
+        raise UsageError(_no_split(facts, split))
+    split = split or facts.decision_split
     baseline = facts.baseline(split)
     rule = _rule(facts, split)
     summaries = read_summaries(cursor, facts.arms)
     stored = _comparisons(cursor, facts, split, baseline)
-    views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms]
-    views = arranged(views, facts, split, baseline)
+    views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
+    if split == TEST:
+        views = _with_selection(cursor, facts, views)
+    horizon = facts.decision.get("horizon_requests")
+    views = with_economics(arranged(views, facts, split, baseline), facts.prices, horizon)
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
+    budgets = tuning_budgets(facts, summaries)
     return DecisionView(
         experiment_id=experiment_id,
         name=facts.name,
         question=facts.question,
         model=[model["source"] for model in facts.models],
         split=split,
+        splits=splits,
         metric=facts.metric,
         metric_unit=rule.unit,
         metric_direction="lower" if facts.direction(split, facts.metric) == "lower" else "higher",
@@ -94,14 +110,21 @@ def build_view(cursor: duckdb.DuckDBPyConnection, experiment_id: str, snapshot: 
             examples,
             _seeds(facts),
             majority if facts.metric == "accuracy" else None,
+            len(facts.looks),
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
-        warnings=read_warnings(cursor, facts),
+        warnings=[*unfair(facts, budgets), *read_warnings(cursor, facts)],
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
+        arms_tried=len(facts.arms),
         examples=examples,
-        majority=majority if facts.task_type == "classification" else None,
+        majority=majority,
+        prices=facts.prices,
+        horizon_requests=horizon,
+        budgets=budgets,
+        openings=[_opening_view(opening) for opening in facts.openings],
+        test_looks=len(facts.looks),
         provenance=read_provenance(cursor, facts),
     )
 
@@ -125,6 +148,25 @@ def pair_of(
     )
 
 
+def _no_split(facts: Facts, split: str) -> str:
+    if split != TEST:
+        return f"unknown split '{split}' (known: validation, {TEST})"
+    if not facts.openings:
+        return f"the test rows of {facts.name} are sealed; `ftlab decide {facts.experiment_id}` opens them"
+    return f"the test rows of {facts.name} are not all answered; `ftlab decide {facts.experiment_id}` goes on"
+
+
+def _opening_view(opening: Opening) -> OpeningView:
+    return OpeningView(
+        number=opening.number,
+        at=datetime.fromtimestamp(opening.ts, UTC).isoformat(timespec="seconds"),
+        who=opening.who,
+        why=opening.why,
+        arms=[arm.label for arm in opening.arms],
+        looks=opening.looks,
+    )
+
+
 def _rule(facts: Facts, split: str) -> Rule:
     return Rule(
         metric=facts.metric,
@@ -134,6 +176,7 @@ def _rule(facts: Facts, split: str) -> Rule:
         max_forgetting=facts.decision["max_forgetting"],
         min_valid_format=facts.decision.get("min_valid_format"),
         benchmarks=facts.benchmarks,
+        currency=facts.prices.currency,
     )
 
 
@@ -200,6 +243,23 @@ def _arm_view(
         forgetting_gate=_forgetting_gate(facts, benchmarks),
         format_gate=_format_gate(rule, metrics),
     )
+
+
+def _with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[ArmView]) -> list[ArmView]:
+    """The arms of a view of test with what chose them: their role, and their figures on validation."""
+    by_id = {arm.arm_id: arm for arm in facts.arms}
+    roles = facts.opened()
+    chosen_on = _comparisons(cursor, facts, "validation", facts.baseline("validation"))
+    return [
+        view.model_copy(
+            update={
+                "role": roles.get(view.arm_id),
+                "validation": _estimate(by_id[view.arm_id], "validation", facts.metric),
+                "validation_difference": chosen_on.get(("method", facts.metric, view.arm_id), (None, ""))[0],
+            }
+        )
+        for view in views
+    ]
 
 
 def _estimate(arm: ArmFacts, split: str, metric: str) -> Estimate | None:
@@ -315,7 +375,7 @@ def _seeds(facts: Facts) -> int:
 
 
 def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tuple[int, Majority | None]:
-    """How many rows the split has, and its most frequent answer (the first by name of equals)."""
+    """How many rows the split has, and its most frequent label (the first by name of equals)."""
     key = next(
         (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages), ""
     )
@@ -324,7 +384,9 @@ def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tu
         [key, split],
     ).fetchall()
     total = sum(count for _, count in rows)
-    return total, Majority(label=rows[0][0], share=rows[0][1] / total) if rows else None
+    if not rows or facts.task_type != "classification":
+        return total, None
+    return total, Majority(label=rows[0][0], share=rows[0][1] / total)
 
 
 def _not_inferior(

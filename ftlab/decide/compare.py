@@ -111,7 +111,7 @@ def _work(
         baseline = facts.baseline(split)
         if baseline is None:
             continue
-        others = [arm for arm in facts.arms if arm is not baseline and arm.keys("scores", split)]
+        others = [arm for arm in facts.arms_on(split) if arm is not baseline and arm.keys("scores", split)]
         for metric in facts.metrics:
             if metric == facts.metric:
                 yield _family(connection, facts, split, baseline, others)

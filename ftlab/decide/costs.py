@@ -32,6 +32,8 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
     serving = {
         "prediction_tokens_per_second": _mean(predictions, "tokens_per_second"),
         "seconds_per_1k_requests": _mean(predictions, "seconds_per_1k"),
+        "prompt_tokens_per_request": _mean_share(predictions, "prompt_tokens", "examples"),
+        "output_tokens_per_request": _mean_share(predictions, "output_tokens", "examples"),
     }
     if arm.family == "prompt":
         return Cost(train_seconds=0.0, train_tokens=0, trainable_parameters=0, artifact_bytes=0, **serving)
@@ -49,6 +51,11 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
 def _mean(summaries: list[Mapping[str, Any]], name: str) -> float | None:
     values = [float(value) for summary in summaries if (value := summary.get(name)) is not None]
     return sum(values) / len(values) if values else None
+
+
+def _mean_share(summaries: list[Mapping[str, Any]], part: str, whole: str) -> float | None:
+    shares = [summary[part] / summary[whole] for summary in summaries if part in summary and summary.get(whole)]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _whole(value: float | None) -> int | None:

@@ -13,7 +13,9 @@ from typing import Any
 import duckdb
 
 from ftlab.errors import UsageError
+from ftlab.plan.opening import TEST, Opening, Role
 from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
+from ftlab.spec.schema import PriceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,13 @@ class Facts:
     task_type: str = "classification"
     metric_entries: Mapping[str, MetricEntry] = field(default_factory=dict)
     """The task's metrics by what their values are called."""
+    prices: PriceSpec = field(default=PriceSpec())
+    openings: tuple[Opening, ...] = field(default=())
+    """Every opening of the test rows by this experiment, oldest first."""
+    looks: tuple[float, ...] = field(default=())
+    """When somebody saw something new of the same test rows, Unix times: other experiments in the folder included."""
+    looks_at_other_splits: int = 0
+    """The same for other splits of the same data: some of those rows may be test rows here."""
 
     @property
     def metric(self) -> str:
@@ -120,8 +129,35 @@ class Facts:
         row = self.row(split, metric)
         return row.direction if row else "higher"
 
+    @property
+    def decision_split(self) -> str:
+        """The split that the conclusion rests on: test once it was opened and every opened arm was measured there."""
+        if not self.openings:
+            return next(iter(self.splits), "validation")
+        # Arms that left the plan are not waited for, nor seeds that have no result at all; the baseline must be there.
+        expected = [run for arm in self.arms_on(TEST) for run in arm.runs if run.key("scores", "validation")]
+        whole = all(run.key("scores", TEST) for run in expected)
+        return TEST if whole and self.baseline(TEST) is not None else "validation"
+
+    def opened(self) -> dict[str, Role]:
+        """The role of every arm that was ever opened, as of its last opening."""
+        return {arm.arm_id: arm.role for opening in self.openings for arm in opening.arms}
+
+    def arms_on(self, split: str) -> list[ArmFacts]:
+        """The arms that are or will be measured on a split: all of them, or on test those that were opened."""
+        if split != TEST:
+            return list(self.arms)
+        opened = self.opened()
+        return [arm for arm in self.arms if arm.arm_id in opened]
+
     def baseline(self, split: str) -> ArmFacts | None:
-        """The best prompting arm by the decision metric; of equal ones the first in the spec."""
+        """The best prompting arm by the decision metric; of equal ones the first in the spec.
+
+        On test it is the one that was the best on validation when the test rows were opened, whatever it scores there.
+        """
+        if split == TEST:
+            chosen = self.openings[-1].baseline.arm_id if self.openings else None
+            return next((arm for arm in self.arms if arm.arm_id == chosen and arm.keys("scores", TEST)), None)
         prompts = [arm for arm in self.arms if arm.family == "prompt"]
         return best(prompts, split, self.metric, self.direction(split, self.metric))
 
@@ -160,6 +196,8 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     name, question, spec_hash, plan_json = record
     plan = json.loads(plan_json)
     runs = plan["runs"]
+    openings = _openings(cursor, experiment_id)
+    looks, elsewhere = _looks(cursor, openings)
     return Facts(
         experiment_id=experiment_id,
         name=name,
@@ -174,7 +212,30 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         arms=_arms(cursor, experiment_id),
         task_type=plan["task"].get("type", "classification"),
         metric_entries={entry.key: entry for entry in map(metric_entry, plan["task"]["metrics"])},
+        prices=PriceSpec.model_validate(plan.get("prices") or {}),
+        openings=openings,
+        looks=looks,
+        looks_at_other_splits=elsewhere,
     )
+
+
+def _openings(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> tuple[Opening, ...]:
+    rows = cursor.execute(
+        "SELECT opening_json FROM test_openings WHERE experiment_id = ? ORDER BY number", [experiment_id]
+    ).fetchall()
+    return tuple(Opening.model_validate_json(row[0]) for row in rows)
+
+
+def _looks(cursor: duckdb.DuckDBPyConnection, openings: tuple[Opening, ...]) -> tuple[tuple[float, ...], int]:
+    """Looks at the newest opening's test rows, and looks at other splits of the same data, in the whole ledger."""
+    if not openings:
+        return (), 0
+    newest = openings[-1]
+    rows = cursor.execute(
+        "SELECT ts, dataset_key = ? FROM test_openings WHERE content = ? AND looks > 0 ORDER BY ts",
+        [newest.dataset, newest.content],
+    ).fetchall()
+    return tuple(ts for ts, same in rows if same), sum(not same for _, same in rows)
 
 
 def _model_key(arm: ArmFacts) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ftlab import text
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.view import ArmView, MissingPart
+from ftlab.plan.opening import TEST
 
 
 def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: ArmFacts | None) -> list[MissingPart]:
@@ -23,6 +24,9 @@ def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: 
     elif late := [view for view in views if facts.metric in view.metrics and not (view.difference or view.is_baseline)]:
         names = ", ".join(text.one_line(view.label) for view in late)
         parts.append(MissingPart(what=f"differences to the best prompt of {names}", why="not computed yet"))
+    if facts.openings and facts.decision_split != TEST:
+        why = f"opened, and not all answered; `ftlab decide {facts.experiment_id}` goes on"
+        parts.append(MissingPart(what="the sealed test rows", why=why))
     if not facts.benchmarks:
         parts.append(MissingPart(what="forgetting", why="the spec names no benchmark"))
     for task in facts.benchmarks:

@@ -29,6 +29,7 @@ class Rule:
     max_forgetting: float
     min_valid_format: float | None
     benchmarks: tuple[str, ...]
+    currency: str = "$"
 
 
 def gate_within(low: float | None, high: float | None, limit: float) -> Gate:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ftlab import text
 from ftlab.decide.gates import MOST, Rule, difference_of, examples_needed, gate_of, value_of
 from ftlab.decide.view import ArmView, BenchmarkChange, Majority, PairedDifference, Progress
+from ftlab.plan.opening import TEST
 
 
 def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
@@ -18,7 +19,7 @@ def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
     )
     gained = text.difference(value_of(arm), None, None, rule.unit)
     parts = [f"{gained} of {_metric(rule)} over the best prompt, {name(baseline)} {_evidence(arm, rule)}"]
-    if cost := _cost_words(arm, baseline):
+    if cost := _cost_words(arm, baseline, rule):
         parts.append(cost)
     if arm.benchmarks:
         total = len(arm.benchmarks)
@@ -138,6 +139,7 @@ def caveat(
     examples: int,
     seeds: int,
     majority: Majority | None,
+    looks: int,
 ) -> str:
     parts = []
     finished = sum(
@@ -146,16 +148,7 @@ def caveat(
     if finished < progress.total:
         parts.append(f"Provisional: {finished} of {text.plural(progress.total, 'run')} ended so far.")
     if baseline is not None and candidates:
-        rows = f"the same {text.count(examples)} {rule.split} rows" if examples else f"the same {rule.split} rows"
-        joint = (
-            " (the intervals allow for that choice, the estimate does not)"
-            if any(difference_of(arm).simultaneous for arm in candidates)
-            else ""
-        )
-        parts.append(
-            f"The arms were chosen and measured on {rows}, so the best one's gain is flattering{joint}; "
-            "the test rows stay sealed."
-        )
+        parts.append(_opened(examples, looks) if rule.split == TEST else _sealed(candidates, rule, examples, looks))
         if seeds == 1:
             parts.append("One seed: how much another would change is not measured.")
     if majority is not None and candidates:
@@ -170,6 +163,25 @@ def caveat(
     if ended := sum(arm.status in ("failed", "oom", "killed", "cancelled") for arm in arms):
         parts.append(f"{text.plural(ended, 'arm')} did not finish.")
     return " ".join(parts)
+
+
+def _sealed(candidates: list[ArmView], rule: Rule, examples: int, looks: int) -> str:
+    rows = f"the same {text.count(examples)} {rule.split} rows" if examples else f"the same {rule.split} rows"
+    joint = (
+        " (the intervals allow for that choice, the estimate does not)"
+        if any(difference_of(arm).simultaneous for arm in candidates)
+        else ""
+    )
+    tail = "" if looks else "; the test rows stay sealed"
+    return f"The arms were chosen and measured on {rows}, so the best one's gain is flattering{joint}{tail}."
+
+
+def _opened(examples: int, looks: int) -> str:
+    rows = f"{text.count(examples)} test rows" if examples else "test rows"
+    once = f"The arms were chosen on validation and measured on {rows} that played no part in the choice"
+    if looks <= 1:
+        return f"{once}, opened once."
+    return f"{once}; these rows have been opened {looks} times, and every look makes the answer more flattering."
 
 
 def _majority_words(majority: Majority, candidates: Sequence[ArmView]) -> str:
@@ -213,15 +225,25 @@ def _difference_words(difference: PairedDifference) -> str:
     return text.difference(found.value, found.low, found.high)
 
 
-def _cost_words(arm: ArmView, baseline: ArmView) -> str:
+def _cost_words(arm: ArmView, baseline: ArmView, rule: Rule) -> str:
+    """What it costs once and for 1,000 requests: in money where there is a price, else in time."""
     parts = []
-    if arm.cost.train_seconds:
+    mine, theirs = arm.economics, baseline.economics
+    if mine.training:
+        parts.append(f"{text.money(mine.training, rule.currency)} once")
+    elif arm.cost.train_seconds:
         parts.append(f"{text.duration(arm.cost.train_seconds)} of training once")
-    if arm.cost.seconds_per_1k_requests is not None:
+    if mine.per_1k is not None:
+        beside = f" (prompt: {text.money(theirs.per_1k, rule.currency)})" if theirs.per_1k is not None else ""
+        parts.append(f"{text.money(mine.per_1k, rule.currency)} per 1,000 requests{beside}")
+    elif arm.cost.seconds_per_1k_requests is not None:
         prompt = baseline.cost.seconds_per_1k_requests
         beside = f" (prompt: {text.duration(prompt)})" if prompt is not None else ""
         parts.append(f"{text.duration(arm.cost.seconds_per_1k_requests)} per 1,000 requests{beside}")
-    return " and ".join(parts)
+    words = " and ".join(parts)
+    if mine.break_even_requests:
+        words += f", which pays back after about {text.count(_rounded(math.ceil(mine.break_even_requests)))} requests"
+    return words
 
 
 def _format_words(arm: ArmView) -> str:

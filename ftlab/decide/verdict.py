@@ -31,14 +31,15 @@ def conclude(
     examples: int,
     seeds: int,
     majority: Majority | None = None,
+    looks: int = 0,
 ) -> Conclusion:
     """The conclusion from a complete table. `arms` as in the view; `examples` in the split; `seeds` of each arm.
 
-    `majority` is given where the decision metric is `accuracy`.
+    `majority` is given where the decision metric is `accuracy`; `looks` is how often the test rows were opened.
     """
     baseline = next((arm for arm in arms if arm.is_baseline), None)
     candidates = [arm for arm in arms if arm.family != "prompt" and arm.difference is not None]
-    caveat = say.caveat(arms, candidates, baseline, rule, progress, examples, seeds, majority)
+    caveat = say.caveat(arms, candidates, baseline, rule, progress, examples, seeds, majority, looks)
     kind, sentence, arm = _decide(arms, baseline, candidates, rule, not_inferior, progress)
     return Conclusion(kind=kind, sentence=sentence, caveat=caveat, arm_id=arm.arm_id if arm else None)
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ftlab.spec.schema import PriceSpec
+
 SCHEMA_VERSION = 1
 
 Gate = Literal["yes", "no", "not shown"]
@@ -74,6 +76,25 @@ class Cost(ViewPart):
     """What has to be stored and shipped beside the base; 0 for a prompt."""
     prediction_tokens_per_second: float | None = None
     seconds_per_1k_requests: float | None = None
+    prompt_tokens_per_request: float | None = None
+    output_tokens_per_request: float | None = None
+
+
+class Economics(ViewPart):
+    """What an arm costs in money, in the currency of the prices; None wherever a price or a measurement is missing."""
+
+    training: float | None = None
+    """Training once."""
+    per_1k: float | None = None
+    """1,000 requests."""
+    total: float | None = None
+    """All trainings and all requests of the horizon."""
+    break_even_requests: float | None = None
+    """After how many requests the training has paid for itself; None when a request costs no less than the prompt's."""
+    cheaper_per_request: bool | None = None
+    """Whether a request costs less than the best prompt's."""
+    per_extra_correct: float | None = None
+    """What each case costs that is right and the best prompt has wrong, over the horizon; negative when it saves."""
 
 
 class ArmView(ViewPart):
@@ -97,6 +118,7 @@ class ArmView(ViewPart):
     """The decision metric against the baseline; None for the baseline itself and for arms without a result."""
     benchmarks: list[BenchmarkChange]
     cost: Cost
+    economics: Economics = Economics()
     config: dict[str, Any]
     """The resolved method config."""
     varied: dict[str, Any]
@@ -111,8 +133,43 @@ class ArmView(ViewPart):
     """The base model, as the spec names it."""
     forgetting_gate: Gate | None = None
     """All benchmarks together: `no` when one is beyond the limit, `yes` when all are within; None without any."""
+    role: Literal["baseline", "base", "finalist"] | None = None
+    """What the arm is on the test rows; None in a view of validation."""
+    validation: Estimate | None = None
+    """In a view of test: the decision metric on the rows that chose the arm."""
+    validation_difference: PairedDifference | None = None
+    """In a view of test: the difference to the same baseline on the rows that chose the arm."""
     format_gate: Gate | None = None
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
+
+
+class MethodBudget(ViewPart):
+    """What was tried and spent on tuning one method, all its arms and seeds together."""
+
+    method_name: str
+    family: str
+    arms: int
+    """Arms planned."""
+    measured: int
+    """Arms with a result on validation."""
+    train_tokens: int
+    train_seconds: float
+    search_seconds: float
+    """Training and answering the validation rows, the arms that lost included."""
+
+
+class OpeningView(ViewPart):
+    """One opening of the sealed test rows."""
+
+    number: int
+    at: str
+    """ISO 8601 UTC."""
+    who: str
+    why: str
+    arms: list[str]
+    """Labels of the arms that were measured."""
+    looks: int
+    """How many answers to the test rows were new then; 0 when nothing was seen that had not been seen before."""
 
 
 class Regression(ViewPart):
@@ -173,6 +230,8 @@ class DecisionView(ViewPart):
     model: list[str]
     split: str
     """The split that everything here was measured on."""
+    splits: list[str] = []
+    """The splits that a view can be had of: `test` once it was opened and measured."""
     metric: str
     """The decision metric."""
     metric_unit: str
@@ -196,9 +255,21 @@ class DecisionView(ViewPart):
     warnings: list[str]
     missing: list[MissingPart]
     progress: Progress
+    arms_tried: int = 0
+    """How many arms the experiment has, those included that this view does not show."""
     examples: int
     """Rows in the split."""
     majority: Majority | None = None
     """None without rows."""
+    prices: PriceSpec = PriceSpec()
+    """What the economics rest on."""
+    horizon_requests: int | None = None
+    """How many requests the decision is to hold for."""
+    budgets: list[MethodBudget] = []
+    """What each method was given to be tuned, in the spec's order."""
+    openings: list[OpeningView] = []
+    """Every opening of the test rows by this experiment, oldest first."""
+    test_looks: int = 0
+    """How often something new was seen of these test rows, by this experiment and others in the folder."""
     provenance: dict[str, Any]
     """Versions, device, commit, and content hashes of data and model."""

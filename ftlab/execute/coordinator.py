@@ -103,14 +103,19 @@ class Coordinator:
         books: Bookkeeping,
         display: Display,
         grace: float = GRACE_SECONDS,
+        whole: bool = True,
     ) -> None:
-        """`grace` is how many seconds a cancelled run may take to reach its next step."""
+        """`grace` is how many seconds a cancelled run may take to reach its next step.
+
+        `whole` is False for a plan of some runs only: the plan that is on record is then left as it is.
+        """
         self._plan = plan
         self._results = results
         self._executor = executor
         self._books = books
         self._display = display
         self._grace = grace
+        self._whole = whole
         self._stages = StageStore(results)
         self._progress = Progress(plan, executor.capacity)
         self._waiting: list[RunConfig] = []
@@ -124,7 +129,8 @@ class Coordinator:
 
         Raises StorageError when the results folder can no longer be written. What was finished stays finished.
         """
-        write_experiment(self._plan, self._results)
+        if self._whole:
+            write_experiment(self._plan, self._results)
         self._sort_out()
         try:
             with Interrupts() as interrupts:

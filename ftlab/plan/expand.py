@@ -49,6 +49,7 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         spec_hash=identity.digest(loaded.data),
         task=loaded.spec.task,
         decision=loaded.spec.decision,
+        prices=loaded.spec.prices,
         benchmarks=loaded.spec.benchmarks,
         execute=loaded.spec.execute,
         arms=tuple(arms),
@@ -164,23 +165,43 @@ class _Expander:
 
 def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:
     """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
-    messages = [message.model_dump(mode="json") for message in run.messages]
     stages = [StageKey(kind="dataset", key=dataset)]
     weights = identity.base_key(run.model)
     if METHODS.load(run.method["type"]).Config.trained:
-        weights = identity.weights_key(run.model, dataset, run.method, messages, run.seed)
+        weights = identity.weights_key(run.model, dataset, run.method, _messages(run), run.seed)
         stages.append(StageKey(kind="weights", key=weights))
-    shots, limit, targets = run.method["shots"], run.task.max_new_tokens, _need_targets(run.task.metrics)
     for split in run.splits:
-        predictions = identity.predictions_key(
-            weights, dataset, split, messages, shots, run.decode, limit, run.seed, targets
-        )
-        stages.append(StageKey(kind="predictions", name=split, key=predictions))
-        stages.append(StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)))
+        stages += _answers(run, split, weights, dataset, metrics)
     for task, version in benchmarks.items():
         key = identity.benchmark_key(weights, task, version, run.benchmarks)
         stages.append(StageKey(kind="benchmark", name=task, key=key))
     return stages
+
+
+def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, Any]) -> list[StageKey]:
+    """The stages that answer the rows of one split and score the answers."""
+    shots, limit, targets = run.method["shots"], run.task.max_new_tokens, _need_targets(run.task.metrics)
+    predictions = identity.predictions_key(
+        weights, dataset, split, _messages(run), shots, run.decode, limit, run.seed, targets
+    )
+    return [
+        StageKey(kind="predictions", name=split, key=predictions),
+        StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)),
+    ]
+
+
+def with_split(run: RunConfig, split: str) -> RunConfig:
+    """The same run answering one more split besides: a run of a sweep that is allowed to see the test rows."""
+    dataset = run.key("dataset")
+    assert dataset is not None, "every run has a data set"
+    weights = run.key("weights") or identity.base_key(run.model)
+    metrics = _metric_definitions(run.task.metrics, Path(run.data.root))
+    answers = _answers(run, split, weights, dataset, metrics)
+    return run.model_copy(update={"splits": (*run.splits, split), "stages": (*run.stages, *answers)})
+
+
+def _messages(run: RunConfig) -> list[dict[str, Any]]:
+    return [message.model_dump(mode="json") for message in run.messages]
 
 
 def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:

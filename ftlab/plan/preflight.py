@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftlab.data.records import Finding
+from ftlab.plan.fairness import attention_only, shared_rates
 from ftlab.plan.lengths import ArmLengths, count_lengths
 from ftlab.plan.run import Arm, Plan
 
@@ -41,7 +42,7 @@ def examine(plan: Plan, dataset: Dataset) -> tuple[list[Finding], dict[str, ArmL
         *_truncated(plan, lengths),
         *_uncounted(plan, lengths),
         _no_baseline(plan),
-        _shared_rates(plan),
+        *_unfair(plan),
         _too_small(plan, dataset),
     ]
     return [finding for finding in found if finding is not None], lengths
@@ -97,20 +98,10 @@ def _no_baseline(plan: Plan) -> Finding | None:
     return Finding("no_baseline", message, len(plan.arms))
 
 
-def _shared_rates(plan: Plan) -> Finding | None:
-    """Adapters want about ten times the learning rate of full fine-tuning; one rate for both favours one of them."""
-    rates: dict[str, set[float]] = defaultdict(set)
-    for arm in plan.arms:
-        if "learning_rate" in arm.method:
-            rates[arm.family].add(float(arm.method["learning_rate"]))
-    if not rates["adapter"] or rates["adapter"] != rates["full"]:
-        return None
-    shown = ", ".join(f"{rate:g}" for rate in sorted(rates["full"]))
-    message = (
-        f"LoRA and full fine-tuning are tried at the same learning rates only ({shown}): adapters usually want about "
-        "ten times that of full fine-tuning, so give each its own"
-    )
-    return Finding("shared_learning_rates", message, len(rates["full"]))
+def _unfair(plan: Plan) -> list[Finding]:
+    """What would favour one method over another."""
+    found = {"shared_learning_rates": shared_rates(plan.arms), "attention_only": attention_only(plan.arms)}
+    return [Finding(code, message, len(plan.arms)) for code, message in found.items() if message is not None]
 
 
 def _too_small(plan: Plan, dataset: Dataset) -> Finding | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, TaskSpec
+from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, PriceSpec, TaskSpec
 
 StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
 
@@ -114,6 +114,7 @@ class Plan(Record):
     spec_hash: str
     task: TaskSpec
     decision: DecisionSpec
+    prices: PriceSpec = PriceSpec()
     benchmarks: BenchmarkSpec
     execute: ExecuteSpec
     arms: tuple[Arm, ...]

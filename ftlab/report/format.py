@@ -13,6 +13,7 @@ from ftlab.text import (
     date,
     duration,
     interval,
+    money,
     number,
     one_line,
     p_value,
@@ -44,8 +45,10 @@ __all__ = [
     "interval",
     "label",
     "metric_name",
+    "money",
     "number",
     "one_line",
+    "openings",
     "p_value",
     "plain",
     "plural",
@@ -127,6 +130,13 @@ def runs_line(view: DecisionView) -> str:
     counts = view.progress.by_status
     others = [f"{n} {status(word)}" for word, n in counts.items() if word != "complete" and n]
     return ", ".join([f"{counts.get('complete', 0)} of {view.progress.total} complete", *others])
+
+
+def openings(view: DecisionView) -> str:
+    """What happened to the test rows: `sealed`, `opened once`, `opened 3 times`."""
+    if not view.openings:
+        return "sealed"
+    return "opened once" if view.test_looks <= 1 else f"opened {view.test_looks} times"
 
 
 def difference_unit(unit: str) -> str:

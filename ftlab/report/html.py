@@ -15,6 +15,7 @@ from ftlab.decide.view import DecisionView
 from ftlab.files import write_atomic
 from ftlab.report import charts
 from ftlab.report import format as fmt
+from ftlab.report.assurance import PRICE_HEAD, assurance, has_prices, price_rows
 from ftlab.report.terminal import forgetting_note, method_note
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -44,6 +45,9 @@ def render_report(view: DecisionView) -> str:
             forest_most=charts.MOST_ROWS,
             version=__version__,
             origin=_flat(view.provenance),
+            assurance=assurance(view),
+            price_head=PRICE_HEAD,
+            price_rows=price_rows(view, view.arms) if has_prices(view) else [],
         )
     )
 

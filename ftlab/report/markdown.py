@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ftlab.decide.view import ArmView, DecisionView
 from ftlab.report import format as fmt
+from ftlab.report.assurance import assurance
 from ftlab.report.terminal import forgetting_note, method_note
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#!|~$^])")
@@ -26,13 +27,16 @@ def render_markdown(view: DecisionView) -> str:
     tuned = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
     if tuned:
         parts += ["## Forgetting", _forgetting(view, tuned), escape(forgetting_note(view, fmt.GATE_WORDS))]
+    if view.openings:
+        lines = [f"- {escape(name)}: {escape(value)}" for name, value in assurance(view) if name != "not measured"]
+        parts += ["## How sure is this?", "\n".join(lines)]
     if view.missing or view.warnings:
         lines = [f"- {escape(part.what)}: {escape(part.why)}" for part in view.missing]
         lines += [f"- {escape(warning)}" for warning in view.warnings]
         parts += ["## Missing, and to know", "\n".join(lines)]
     parts.append(
-        f"Experiment {escape(view.experiment_id)}, {fmt.count(view.examples)} {view.split} rows, "
-        f"{fmt.runs_line(view)}, data up to {escape(fmt.date(view.updated_at))}."
+        f"Experiment {escape(view.experiment_id)}, {fmt.count(view.examples)} {view.split} rows, test rows "
+        f"{fmt.openings(view)}, {fmt.runs_line(view)}, data up to {escape(fmt.date(view.updated_at))}."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -36,6 +36,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     task.task()
     checker.benchmarks()
     task.decision()
+    checker.prices()
     checker.distinct(("seeds",), "seed")
 
 
@@ -79,6 +80,18 @@ class _Checker:
         for path, task in self._texts(("benchmarks", "tasks")):
             if task.startswith("builtin:"):
                 self._known(path, task.removeprefix("builtin:"), BENCHMARKS)
+
+    def prices(self) -> None:
+        """A hosted price belongs to a method."""
+        methods = self._value(("methods",), None)
+        hosted = self._value(("prices", "hosted"), None)
+        if not isinstance(methods, dict) or not isinstance(hosted, dict):
+            return
+        for name in hosted:
+            if name not in methods:
+                known = ", ".join(map(str, methods))
+                near = suggest(str(name), list(map(str, methods)))
+                self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
 
     def distinct(self, path: KeyPath, what: str) -> None:
         """Every entry of a list once."""

@@ -242,6 +242,34 @@ class DecisionSpec(Block):
     """The largest tolerated loss on any benchmark."""
     min_valid_format: Fraction | None = None
     """The smallest tolerated share of answers in the asked form."""
+    horizon_requests: Annotated[int, Field(ge=1)] | None = None
+    """How many requests the decision is to hold for: what training costs once is weighed against what they save."""
+
+
+class HostedPrice(Block):
+    """What a hosted service asks for one method's model, for a million tokens each."""
+
+    input: Annotated[float, Field(ge=0)]
+    """For a million tokens of prompts."""
+    output: Annotated[float, Field(ge=0)]
+    """For a million tokens of answers."""
+    training: Annotated[float, Field(ge=0)] = 0.0
+    """For a million tokens of training."""
+
+
+class PriceSpec(Block):
+    """What things cost. Without prices costs are shown as time; nothing here changes a result."""
+
+    currency: Annotated[str, StringConstraints(min_length=1, max_length=4)] = "$"
+    """What amounts are written with."""
+    machine_hour: Annotated[float, Field(ge=0)] | None = None
+    """An hour of the machine that trains and serves."""
+    hosted: dict[Name, HostedPrice] = {}
+    """By the name of a method: what it costs when a service hosts it, instead of the machine's time."""
+    retrain_per_year: Annotated[float, Field(ge=0)] = 0.0
+    """How often a year the training is repeated, on fresh data say."""
+    horizon_years: Annotated[float, Field(gt=0)] = 1.0
+    """In how many years `decision.horizon_requests` come in."""
 
 
 class ExecuteSpec(Block):
@@ -280,6 +308,8 @@ class ExperimentSpec(Block):
     """General benchmarks, measured on every arm and on the base."""
     decision: DecisionSpec = DecisionSpec()
     """When a method is worth it."""
+    prices: PriceSpec = PriceSpec()
+    """What things cost. Without prices costs are shown as time; nothing here changes a result."""
     execute: ExecuteSpec = ExecuteSpec()
     """How the runs are executed; nothing here changes a result."""
 

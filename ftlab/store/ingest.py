@@ -21,6 +21,7 @@ from ftlab.store.apply import insert, insert_offsets, insert_rows, settle
 from ftlab.store.artifacts import LOADED_KINDS, Artifact, ArtifactError, read_artifact
 from ftlab.store.journal import read_batch
 from ftlab.store.migrations import transaction
+from ftlab.store.openings import KeptOpening, OpeningReader, insert_opening
 from ftlab.store.plans import KeptPlan, PlanKeeper, insert_plan
 from ftlab.store.rows import Rows, StageDone, arrow
 from ftlab.store.scan import Growth, Scanner
@@ -42,6 +43,7 @@ class Ingested:
     lines: int = 0
     bad_lines: int = 0
     plans: int = 0
+    openings: int = 0
     more: bool = False
     """Whether there is more to take in at once."""
     problems: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ class Ingested:
     @property
     def changed(self) -> bool:
         """Whether the ledger changed."""
-        return bool(self.lines or self.bad_lines or self.plans)
+        return bool(self.lines or self.bad_lines or self.plans or self.openings)
 
 
 @dataclass(slots=True)
@@ -76,7 +78,9 @@ class Ingester:
         self._stages = StageStore(results)
         known = connection.execute("SELECT path, byte_offset FROM ingested_files").fetchall()
         self._scanner = Scanner(results, {path: offset for path, offset in known if path.endswith(".jsonl")})
-        self._plans = PlanKeeper(results, [path for path, _ in known if not path.endswith(".jsonl")])
+        documents = [path for path, _ in known if not path.endswith(".jsonl")]
+        self._plans = PlanKeeper(results, documents)
+        self._openings = OpeningReader(results, documents)
         self._loaded = set(connection.execute("SELECT kind, key FROM stages WHERE loaded").fetchall())
         self._marked = set(
             connection.execute("SELECT run_id, message FROM warnings WHERE code = ?", [UNREADABLE]).fetchall()
@@ -87,25 +91,28 @@ class Ingester:
 
     def tick(self, thorough: bool = False) -> Ingested:
         """Take in what is new, in one transaction. `thorough` also looks at journals whose end was read before."""
-        plans = self._plans.pending(self._scanner.experiments())
+        experiments = self._scanner.experiments()
+        plans = self._plans.pending(experiments)
+        openings = self._openings.pending(experiments)
         grown = self._scanner.grown(thorough)
-        self._problems = self._plans.problems | self._scanner.problems
+        self._problems = self._plans.problems | self._openings.problems | self._scanner.problems
         reading = self._read(grown, self._owners(plans, grown))
         marks = {
             (run, f"the folder of this run cannot be read: {why}") for (_, run), why in self._scanner.unreadable.items()
         }
-        if plans or reading.files or marks != self._marked:
+        if plans or openings or reading.files or marks != self._marked:
             try:
-                loaded = self._commit(plans, reading, marks)
+                loaded = self._commit(plans, openings, reading, marks)
             except BaseException:
                 self._plans.forget()
                 raise
             self._plans.advance([kept.name for kept in plans])
+            self._openings.advance([kept.name for kept in openings])
             for path, offset, _, _ in reading.files:
                 self._scanner.advance(path, offset, path in reading.finished)
             self._loaded |= loaded
             self._marked = marks
-            self._underived |= bool(plans or reading.rows.done or reading.finished)
+            self._underived |= bool(plans or openings or reading.rows.done or reading.finished)
         # After the commit: a defect in what is derived must not keep facts out. It is tried again until it succeeds.
         if self._underived and not reading.more:
             if self._derive is not None:
@@ -116,6 +123,7 @@ class Ingester:
             lines=sum(lines for _, _, lines, _ in reading.files),
             bad_lines=sum(bad for _, _, _, bad in reading.files),
             plans=len(plans),
+            openings=len(openings),
             more=reading.more,
             problems=tuple(f"{place}: {why}" for place, why in sorted(self._problems.items())),
         )
@@ -167,7 +175,9 @@ class Ingester:
                 reading.finished.add(journal.name)
         return reading
 
-    def _commit(self, plans: list[KeptPlan], reading: _Reading, marks: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    def _commit(
+        self, plans: list[KeptPlan], openings: list[KeptOpening], reading: _Reading, marks: set[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
         """Everything in one transaction; returns the stages whose rows were loaded."""
         connection = self._connection
         artifacts = self._load(reading.rows)
@@ -175,6 +185,8 @@ class Ingester:
             touched: set[str] = set()
             for kept in plans:
                 touched.update(insert_plan(connection, kept))
+            for opening in openings:
+                insert_opening(connection, opening)
             touched |= self._ensure_runs({run: experiment for (experiment, run) in self._scanner.unreadable})
             touched |= self._ensure_runs(reading.owners)
             insert_rows(connection, reading.rows)
@@ -185,7 +197,8 @@ class Ingester:
                 )
                 connection.execute("DELETE FROM warnings WHERE artifact = ?", [f"{artifact.kind}/{artifact.key}"])
             self._mark(marks)
-            insert_offsets(connection, [*reading.files, *((kept.name, kept.size, 1, 0) for kept in plans)])
+            documents = [*((kept.name, kept.size) for kept in plans), *((one.name, one.size) for one in openings)]
+            insert_offsets(connection, [*reading.files, *((name, size, 1, 0) for name, size in documents)])
             settle(connection, touched | {run for run, _ in reading.rows.attempts})
         return {(artifact.kind, artifact.key) for artifact in artifacts}
 

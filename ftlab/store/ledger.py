@@ -130,6 +130,7 @@ class Ledger:
                 total.lines + last.lines,
                 total.bad_lines + last.bad_lines,
                 total.plans + last.plans,
+                total.openings + last.openings,
                 False,
                 last.problems,
             )

@@ -99,7 +99,20 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (create_tables,)
+def replace_test_openings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 2: openings of the test rows as they are recorded. Version 1 had a table for them and never filled it."""
+    connection.execute(
+        """
+        DROP TABLE test_openings;
+        CREATE TABLE test_openings (
+            experiment_id VARCHAR, number INTEGER, ts DOUBLE NOT NULL, who VARCHAR NOT NULL, why VARCHAR NOT NULL,
+            dataset_key VARCHAR NOT NULL, content VARCHAR NOT NULL, looks INTEGER NOT NULL,
+            opening_json VARCHAR NOT NULL, PRIMARY KEY (experiment_id, number));
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (create_tables, replace_test_openings)
 VERSION = len(MIGRATIONS)
 
 

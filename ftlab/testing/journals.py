@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ftlab.events import EventType, Status
+from ftlab.execute.openings import write_opening
 from ftlab.execute.stages import StageStore
 from ftlab.files import write_atomic
-from ftlab.plan.run import RunConfig, StageKey
+from ftlab.plan.expand import with_split
+from ftlab.plan.opening import TEST, OpenedArm, Opening, Role
+from ftlab.plan.run import Plan, RunConfig, StageKey
 from ftlab.store.journal import EventWriter
 from ftlab.store.plans import keep_plan
 from ftlab.testing.invented_plan import (
@@ -44,12 +47,14 @@ def make_results(
     hostile: bool = False,
     name: str = "medical-specialty",
     seed: int = 0,
+    opened: bool = False,
 ) -> str:
     """Write a whole results folder, without a ledger; returns the experiment's id.
 
     `examples` is the size of the validation split, `items` that of each benchmark. `statuses` overrides the status of
     arms by their label. A waiting arm has no attempt; an arm that ended otherwise than complete stops in its first
-    costly stage. `hostile` puts HOSTILE_TEXTS into labels, outputs, names and reasons.
+    costly stage. `hostile` puts HOSTILE_TEXTS into labels, outputs, names and reasons. `opened`: the test rows were
+    opened for the arms that are truly the best of their methods.
     """
     sweep = InventedSweep(tuple(arms), examples, tuple(benchmarks), items, curve_points, hostile, name, seed)
     plan = sweep.plan(tuple(seeds))
@@ -66,7 +71,63 @@ def make_results(
         status = (statuses or {}).get(arm.label, arm.status)
         if status is not Status.WAITING:
             _Attempt(folder, sweep, run, arm).write(status, clock)
+    if opened:
+        _open(folder, sweep, plan, by_arm, clock)
     return plan.experiment_id
+
+
+def _open(
+    folder: Path, sweep: InventedSweep, plan: Plan, by_arm: Mapping[str, FakeArm], clock: Iterator[float]
+) -> None:
+    """What `ftlab decide` leaves: the record, and a second attempt of every opened run."""
+    roles = _roles({arm_id: arm for arm_id, arm in by_arm.items() if arm.status is Status.COMPLETE})
+    runs = [with_split(run, TEST) for run in plan.runs if run.arm_id in roles]
+    keys = {arm_id: [run.key("predictions", TEST) or "" for run in runs if run.arm_id == arm_id] for arm_id in roles}
+    labels = {arm.arm_id: arm.label for arm in plan.arms}
+    arms = [
+        OpenedArm(
+            arm_id=arm_id,
+            method_name=by_arm[arm_id].method_name,
+            label=labels[arm_id],
+            role=role,
+            validation=by_arm[arm_id].accuracy,
+            predictions=tuple(keys[arm_id]),
+        )
+        for arm_id, role in roles.items()
+    ]
+    write_opening(
+        folder,
+        Opening(
+            experiment_id=plan.experiment_id,
+            number=1,
+            ts=next(clock),
+            who="someone@testhost",
+            why=HOSTILE_TEXTS[0] if sweep.hostile else "the sweep is done",
+            dataset=sweep.dataset_key,
+            content=sweep.data.content,
+            spec_hash=plan.spec_hash,
+            metric=plan.decision.metric,
+            arms=tuple(arms),
+            looks=sum(map(len, keys.values())),
+        ),
+    )
+    for run in runs:
+        _Attempt(folder, sweep, run, by_arm[run.arm_id], number=2).write(Status.COMPLETE, clock)
+
+
+def _roles(arms: Mapping[str, FakeArm]) -> dict[str, Role]:
+    """By the accuracies that were made up: the best prompt, the bare base, and the best arm of each trained method."""
+    prompts = {arm_id: arm for arm_id, arm in arms.items() if arm.family == "prompt"}
+    baseline = max(prompts, key=lambda arm_id: prompts[arm_id].accuracy)
+    roles: dict[str, Role] = {baseline: "baseline"}
+    bare = next((arm_id for arm_id, arm in prompts.items() if not arm.values), None)
+    if bare is not None:
+        roles.setdefault(bare, "base")
+    trained = {arm_id: arm for arm_id, arm in arms.items() if arm.family != "prompt"}
+    for method in dict.fromkeys(arm.method_name for arm in trained.values()):
+        mine = [arm_id for arm_id, arm in trained.items() if arm.method_name == method]
+        roles[max(mine, key=lambda arm_id: trained[arm_id].accuracy)] = "finalist"
+    return roles
 
 
 def _clock() -> Iterator[float]:
@@ -77,10 +138,11 @@ def _clock() -> Iterator[float]:
 
 
 class _Attempt:
-    """The only attempt of one run."""
+    """One attempt of one run."""
 
-    def __init__(self, folder: Path, sweep: InventedSweep, run: RunConfig, arm: FakeArm) -> None:
+    def __init__(self, folder: Path, sweep: InventedSweep, run: RunConfig, arm: FakeArm, number: int = 1) -> None:
         self.folder = folder
+        self.number = number
         self.sweep = sweep
         self.stages = InventedStages(sweep, StageStore(folder))
         self.run = run
@@ -89,7 +151,7 @@ class _Attempt:
     def write(self, status: Status, clock: Iterator[float]) -> None:
         """The folder of the attempt, up to where its status lets it come."""
         run, arm = self.run, self.arm
-        folder = self.folder / run.experiment_id / "runs" / run.run_id / "a1"
+        folder = self.folder / run.experiment_id / "runs" / run.run_id / f"a{self.number}"
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "config.json", run.model_dump_json().encode())
         (folder / "log.txt").write_text(f"made up for {arm.label}\n")
@@ -97,7 +159,7 @@ class _Attempt:
             report(
                 EventType.ATTEMPT_STARTED,
                 run_id=run.run_id,
-                attempt=1,
+                attempt=self.number,
                 pid=4242,
                 host="testhost",
                 provenance={

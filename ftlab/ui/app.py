@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import streamlit as st
 
+from ftlab.decide.view import DecisionView
 from ftlab.errors import FtlabError
 from ftlab.store import queries
 from ftlab.ui import data, live, parts, state, theme
@@ -22,6 +23,7 @@ PAGES: tuple[tuple[str, str, Callable[[Here], None], str], ...] = (
     ("run", "Run", run.draw, "One run: curves, stages, configuration, environment, log."),
     ("examples", "Examples", examples.draw, "Outputs of the baseline and of other arms side by side."),
 )
+SPLIT_NAMES = {"test": "Sealed test rows: the finalists", "validation": "Validation rows: every arm"}
 _log = logging.getLogger(__name__)
 
 
@@ -91,7 +93,23 @@ def _here(source: data.Source, pages: dict[str, Any]) -> Here | None:
             or chosen
         )
     state.publish("experiment", chosen)
-    return Here(source, data.view(source, chosen), pages)
+    return Here(source, _judged(source, data.view(source, chosen)), pages)
+
+
+def _judged(source: data.Source, view: DecisionView) -> DecisionView:
+    """The view on the rows that the reader wants to judge by. There is a choice once the test rows were opened."""
+    if len(view.splits) < 2:
+        return view
+    chosen = state.seed("split", state.one_of(view.splits), view.split)
+    picked = st.segmented_control(
+        "Judged on",
+        list(reversed(view.splits)),
+        format_func=lambda split: SPLIT_NAMES.get(split, split),
+        key=state.widget_key("split"),
+        required=True,
+    )
+    state.publish("split", picked or chosen)
+    return view if picked in (None, view.split) else data.view(source, view.experiment_id, picked)
 
 
 def _no_results(results: Path) -> None:

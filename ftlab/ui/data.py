@@ -60,9 +60,9 @@ def read(source: Source, query: Callable[..., T], *args: Any, **named: Any) -> T
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def view(source: Source, experiment_id: str) -> DecisionView:
-    """The decision view, built once per snapshot. It is frozen, so sessions may share it."""
-    return read(source, build_view, experiment_id, source.number)
+def view(source: Source, experiment_id: str, split: str | None = None) -> DecisionView:
+    """The decision view, built once per snapshot and split. It is frozen, so sessions may share it."""
+    return read(source, build_view, experiment_id, source.number, split)
 
 
 def attempt_folder(source: Source, experiment_id: str, run_id: str, attempt: int | None) -> Path | None:

@@ -8,6 +8,7 @@ chosen last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -83,6 +84,19 @@ def whole_number(highest: int) -> Callable[[list[str]], int | None]:
         if not texts or not texts[0].isdecimal():
             return None
         return min(max(int(texts[0][:9]), 1), highest)
+
+    return parse
+
+
+def amount(highest: float) -> Callable[[list[str]], float | None]:
+    """A parser for a number from 0 to `highest`; larger ones become `highest`."""
+
+    def parse(texts: list[str]) -> float | None:
+        try:
+            value = float(texts[0][:32]) if texts else math.nan
+        except ValueError:
+            return None
+        return min(value, highest) if value >= 0 else None
 
     return parse
 

@@ -23,7 +23,7 @@ class Published:
 
 
 def _published(folder: Path, hostile: bool) -> Published:
-    experiment = make_results(folder, examples=80, items=60, hostile=hostile)
+    experiment = make_results(folder, examples=80, items=60, hostile=hostile, opened=hostile)
     with Ledger(folder) as ledger:
         ledger.ingest()
         update_comparisons(ledger.connection)

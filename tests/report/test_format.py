@@ -96,6 +96,29 @@ def test_durations(seconds: float, shown: str):
 
 
 @pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (1240.4, "$1,240"),
+        (41.2, "$41.20"),
+        (0.9, "$0.90"),
+        (0.0031, "$0.0031"),
+        (0, "$0"),
+        (-3, "−$3.00"),
+        (99.999, "$100"),
+        (0.000_004, "<$0.0001"),
+        (-0.000_004, ">−$0.0001"),
+        (None, "–"),
+    ],
+)
+def test_money(amount: float | None, shown: str):
+    assert text.money(amount) == shown
+
+
+def test_a_currency_is_other_people_s_text():
+    assert text.money(2, "\x1b[31m€") == "€2.00"
+
+
+@pytest.mark.parametrize(
     ("count", "shown"),
     [
         (0, "0 B"),

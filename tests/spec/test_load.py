@@ -105,6 +105,11 @@ BAD = [
         ),
         ["11:30 decision.min_valid_format: needs the metric 'valid_format' in task.metrics"],
     ),
+    (
+        "a price for a method that is not there",
+        (METHOD, METHOD + "prices: {hosted: {full: {input: 1, output: 2}}}\n"),
+        ["no method 'full'"],
+    ),
     ("seeds twice", (METHOD, METHOD + "seeds: [1, 2, 1]\n"), ["12:15 seeds.2: expected each seed once, found 1 again"]),
     (
         "a negative seed",

@@ -19,6 +19,7 @@ from ftlab.events import EventType
 from ftlab.execute.hold import hold_results
 from ftlab.store import migrations
 from ftlab.store.ledger import LEDGER_FILE, Ledger
+from ftlab.store.migrations import VERSION
 from ftlab.store.rebuild import dump_tables
 from ftlab.store.snapshot import open_snapshot
 
@@ -176,7 +177,7 @@ def test_a_ledger_from_the_future_is_refused_untouched(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / LEDGER_FILE)) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     before = (tmp_path / LEDGER_FILE).read_bytes()
-    with pytest.raises(StoreVersionError, match=r"store version 99, this one reads up to 1.*ftlab rebuild"):
+    with pytest.raises(StoreVersionError, match=rf"store version 99, this one reads up to {VERSION}\).*ftlab rebuild"):
         Ledger(tmp_path)
     assert (tmp_path / LEDGER_FILE).read_bytes() == before
 
@@ -194,13 +195,13 @@ def test_an_older_ledger_is_migrated_step_by_step(tmp_path: Path, monkeypatch: p
         raise RuntimeError("half way")
 
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_column, fail))
-    monkeypatch.setattr(migrations, "VERSION", 3)
+    monkeypatch.setattr(migrations, "VERSION", VERSION + 2)
     with pytest.raises(RuntimeError, match="half way"):
         Ledger(tmp_path)
-    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:2])
-    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[: VERSION + 1])
+    monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
     with Ledger(tmp_path) as opened:
-        assert migrations.stored_version(opened.connection) == 2
+        assert migrations.stored_version(opened.connection) == VERSION + 1
         assert opened.connection.execute("SELECT DISTINCT note FROM curves").fetchall() == [(None,)]
         assert "other" not in [row[0] for row in opened.connection.execute("DESCRIBE curves").fetchall()]
 

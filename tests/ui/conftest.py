@@ -34,10 +34,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that was decided: the test rows were opened once."""
+    folder = tmp_path_factory.mktemp("decided")
+    make_results(folder, examples=60, opened=True)
+    publish(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with hostile texts wherever a model, a data set or a spec speaks."""
     folder = tmp_path_factory.mktemp("hostile")
-    make_results(folder, examples=40, hostile=True)
+    make_results(folder, examples=40, hostile=True, opened=True)
     publish(folder)
     return folder
 

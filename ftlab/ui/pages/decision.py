@@ -6,9 +6,11 @@ import streamlit as st
 
 from ftlab.decide.view import ArmView
 from ftlab.report import format as fmt
+from ftlab.report.assurance import assurance
 from ftlab.ui import cards, charts, frame, parts, state, tables
 from ftlab.ui.diff import word_diff
 from ftlab.ui.frame import Here
+from ftlab.ui.pages import money
 from ftlab.ui.parts import escape
 
 MARKS = {"use": "✓", "keep_prompting": "=", "undecided": "?", "blocked": "✕", "incomplete": "…"}
@@ -33,6 +35,8 @@ def draw(here: Here) -> None:
         _quality_cost(here, arms)
     _forgetting(here, arms)
     _regressions(here)
+    money.draw(here, arms)
+    _sure(here)
     _ground(here)
 
 
@@ -52,8 +56,9 @@ def _verdict(here: Here) -> None:
     seeds = sorted({seed for arm in view.arms for seed in arm.seeds})
     parts.chips(
         [
-            ("arms tried", str(len(view.arms))),
+            ("arms tried", str(view.arms_tried)),
             ("examples", f"{fmt.count(view.examples)} of {view.split}"),
+            ("test rows", fmt.openings(view)),
             ("seeds" if len(seeds) > 1 else "seed", ", ".join(map(str, seeds)) or parts.MISSING),
             ("updated", fmt.date(view.updated_at)),
             ("snapshot", parts.MISSING if view.snapshot is None else f"#{view.snapshot}"),
@@ -196,6 +201,11 @@ def _regressions(here: Here) -> None:
         ]
         parts.markup(cards.case(item.text, item.target, answers))
     here.link("examples", "All regressions of this arm, in Examples →", arms=[arm_id], show="regressed")
+
+
+def _sure(here: Here) -> None:
+    with st.expander("How sure is this?"):
+        parts.facts(assurance(here.view), "What the conclusion rests on, what it survived, and what was not measured")
 
 
 def _ground(here: Here) -> None:

@@ -1,0 +1,115 @@
+"""How sure the answer is, as rows of a name and a sentence: the same on every surface."""
+
+from __future__ import annotations
+
+from ftlab import text
+from ftlab.decide.view import ArmView, DecisionView, OpeningView
+from ftlab.plan.opening import TEST
+from ftlab.report import format as fmt
+
+Row = tuple[str, str]
+
+
+def assurance(view: DecisionView) -> list[Row]:
+    """What the conclusion rests on, what it survived, and what was not measured."""
+    rows: list[Row] = [("rows judged by", f"{fmt.count(view.examples)} of {view.split}")]
+    rows += [("test rows", fmt.openings(view)), *(_opening(one) for one in view.openings)]
+    rows += _shrinkage(view)
+    rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
+    rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
+    rows += [("not measured", f"{part.what}: {part.why}") for part in view.missing]
+    return [(name, fmt.one_line(said, 400)) for name, said in rows]
+
+
+def _opening(one: OpeningView) -> Row:
+    why = f", because: {one.why}" if one.why else ""
+    new = "" if one.looks else "; nothing was seen that had not been seen before"
+    return f"opening {one.number}", f"{fmt.date(one.at)} by {one.who}{why}; for {', '.join(one.arms)}{new}"
+
+
+def _shrinkage(view: DecisionView) -> list[Row]:
+    """How the gains held up on rows that played no part in the choice."""
+    if view.split != TEST:
+        return []
+    return [
+        (
+            f"{fmt.label(arm, 60)}, validation to test",
+            f"{_gain(arm.validation_difference.estimate.value, view)} to {_gain(arm.difference.estimate.value, view)}",
+        )
+        for arm in view.arms
+        if arm.difference is not None and arm.validation_difference is not None
+    ]
+
+
+def _gain(value: float, view: DecisionView) -> str:
+    return text.difference(value, None, None, view.metric_unit)
+
+
+def _seeds(view: DecisionView) -> str:
+    most = max((len(arm.seeds) for arm in view.arms), default=0)
+    if most <= 1:
+        return "one: how much another would change is not measured"
+    return f"{most} for each arm; the intervals cover the choice of examples, not of seeds"
+
+
+def _corrections(view: DecisionView) -> str:
+    joint = [arm for arm in view.arms if arm.difference is not None and arm.difference.simultaneous]
+    if not joint:
+        return "none: every interval stands for itself"
+    return f"the intervals of {fmt.plural(len(joint), 'arm')} hold together (max-T), p values by Holm"
+
+
+def _budgets(view: DecisionView) -> list[str]:
+    """What each trained method was given, and how many prompts were tried."""
+    prompts = sum(budget.arms for budget in view.budgets if budget.family == "prompt")
+    parts = [f"prompting {fmt.plural(prompts, 'arm')}"] if prompts else []
+    for budget in view.budgets:
+        if budget.family != "prompt":
+            lost = f" ({budget.arms - budget.measured} without a result)" if budget.measured < budget.arms else ""
+            parts.append(
+                f"{fmt.one_line(budget.method_name)} {fmt.plural(budget.arms, 'arm')}{lost}, "
+                f"{fmt.count(budget.train_tokens)} training tokens, {fmt.duration(budget.search_seconds)} in all"
+            )
+    return parts
+
+
+def price_rows(view: DecisionView, arms: list[ArmView]) -> list[list[str]]:
+    """The costs of some arms in money, a row each: label, training, 1,000 requests, pays back, in total, extra case."""
+    currency = view.prices.currency
+    return [
+        [
+            fmt.label(arm),
+            fmt.money(arm.economics.training, currency),
+            fmt.money(arm.economics.per_1k, currency),
+            pays_back(arm),
+            fmt.money(arm.economics.total, currency),
+            fmt.money(arm.economics.per_extra_correct, currency),
+        ]
+        for arm in arms
+        if arm.metrics
+    ]
+
+
+def has_prices(view: DecisionView) -> bool:
+    """Whether the spec says what anything costs."""
+    return view.prices.machine_hour is not None or bool(view.prices.hosted)
+
+
+PRICE_HEAD = (
+    "method",
+    "training once",
+    "1,000 requests",
+    "pays back after",
+    "over the horizon",
+    "per extra right answer",
+)
+
+
+def pays_back(arm: ArmView) -> str:
+    """After how many requests an arm's training has paid for itself, in words."""
+    if arm.is_baseline:
+        return "best prompt"
+    found = arm.economics
+    if found.break_even_requests is not None:
+        return f"{fmt.count(found.break_even_requests)} requests" if found.break_even_requests else "at once"
+    return "never: not cheaper" if found.cheaper_per_request is False else fmt.MISSING
