@@ -160,6 +160,12 @@ def test_bleu_by_hand() -> None:
     assert Bleu().aggregate([pair], []) == pytest.approx((5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25)
 
 
+def test_perfect_answers_have_a_bleu_of_exactly_one() -> None:
+    same = [answer(one.target, one.target, index) for index, one in enumerate(text_answers(20))]
+    assert Bleu().aggregate(same, []) == 1.0
+    assert Bleu().interval(same, [], 0).method == "no interval: no resample differs"
+
+
 def test_chrf_by_hand() -> None:
     # "abc" against "abd": 2 of 3 letters, 1 of 2 pairs, 0 of 1 triple; precision = recall = their mean.
     assert Chrf().aggregate([answer("abc", "abd")], []) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
@@ -188,7 +194,7 @@ def test_any_text_has_a_score_from_0_to_1(output: str, target: str) -> None:
     for metric in (ExactMatch(), TokenF1(), Rouge1(), Rouge2(), RougeL(), Bleu(), Chrf(), RefusalRate()):
         score = metric.score(answer(output, target))
         assert score is not None
-        assert 0.0 <= score <= 1.0 + 1e-12
+        assert 0.0 <= score <= 1.0
 
 
 @settings(deadline=None)

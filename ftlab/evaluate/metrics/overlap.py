@@ -106,11 +106,12 @@ class _SacreBleu(CorpusMetric):
         import numpy as np
 
         values = (self._corpus._compute_score_from_stats(row).score / 100 for row in sums.tolist())
-        return np.fromiter(values, dtype=np.float64, count=len(sums))
+        # A perfect BLEU comes out as 100.00000000000004.
+        return np.minimum(np.fromiter(values, dtype=np.float64, count=len(sums)), 1.0)
 
     def score(self, answer: Answer) -> float | None:
         """sacrebleu's sentence score."""
-        return float(self._sentence.sentence_score(answer.output, [answer.target]).score / 100)
+        return min(1.0, float(self._sentence.sentence_score(answer.output, [answer.target]).score / 100))
 
 
 class BleuOptions(MetricOptions):
