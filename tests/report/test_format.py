@@ -192,3 +192,11 @@ def test_one_line_keeps_its_limit(raw: str, limit: int):
     assert len(line) <= limit
     assert "\n" not in line
     assert "\t" not in line
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("macro_f1", "macro F1"), ("rougeL", "ROUGE-L"), ("valid_json", "valid JSON"), ("chrf", "chrF"), ("mine", "mine")],
+)
+def test_metrics_are_called_by_their_names(metric, words):
+    assert fmt.metric_name(metric) == words
