@@ -52,8 +52,13 @@ class Registry:
 
     def load(self, name: str) -> Any:
         """Import and return the object that `name` stands for."""
-        module, _, attribute = self.target(name).partition(":")
-        return getattr(import_module(module), attribute)
+        return load_target(self.target(name))
+
+
+def load_target(target: str) -> Any:
+    """Import `module:Object` and return the object."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @cache
@@ -81,6 +86,27 @@ METRICS = Registry(
         "accuracy": "ftlab.evaluate.metrics.classification:Accuracy",
         "macro_f1": "ftlab.evaluate.metrics.classification:MacroF1",
         "valid_format": "ftlab.evaluate.metrics.classification:ValidFormat",
+        "exact_match": "ftlab.evaluate.metrics.words:ExactMatch",
+        "token_f1": "ftlab.evaluate.metrics.words:TokenF1",
+        "rouge1": "ftlab.evaluate.metrics.overlap:Rouge1",
+        "rouge2": "ftlab.evaluate.metrics.overlap:Rouge2",
+        "rougeL": "ftlab.evaluate.metrics.overlap:RougeL",
+        "bleu": "ftlab.evaluate.metrics.overlap:Bleu",
+        "chrf": "ftlab.evaluate.metrics.overlap:Chrf",
+        "length_ratio": "ftlab.evaluate.metrics.overlap:LengthRatio",
+        "repetition": "ftlab.evaluate.metrics.habits:Repetition",
+        "refusal_rate": "ftlab.evaluate.metrics.habits:RefusalRate",
+        "numeric": "ftlab.evaluate.metrics.patterns:Numeric",
+        "regex": "ftlab.evaluate.metrics.patterns:Regex",
+        "valid_json": "ftlab.evaluate.metrics.structure:ValidJson",
+        "json_schema": "ftlab.evaluate.metrics.structure:JsonSchema",
+        "json_schema_repaired": "ftlab.evaluate.metrics.structure:JsonSchemaRepaired",
+        "field_precision": "ftlab.evaluate.metrics.structure:FieldPrecision",
+        "field_recall": "ftlab.evaluate.metrics.structure:FieldRecall",
+        "field_f1": "ftlab.evaluate.metrics.structure:FieldF1",
+        "distinct_outputs": "ftlab.evaluate.metrics.variety:DistinctOutputs",
+        "self_overlap": "ftlab.evaluate.metrics.variety:SelfOverlap",
+        "perplexity": "ftlab.evaluate.metrics.likelihood:Perplexity",
     },
 )
 

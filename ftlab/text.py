@@ -15,10 +15,12 @@ MISSING = "–"
 MINUS = "−"
 SHARE = "share"
 """The unit of numbers from 0 to 1: shown as percentages, their differences as points."""
+UNSPOKEN = frozenset({"ratio", "count", "perplexity", "score"})
+"""Units of numbers that are written alone: what they count is the name of the metric."""
 
 
 def number(value: float | None, unit: str = SHARE, digits: int = 1) -> str:
-    """A value in its unit: `61.3%` for a share, else `0.8123` with four significant digits."""
+    """A value in its unit: `61.3%` for a share, else four significant digits: `0.8123`, `2.31 nats`."""
     if not _known(value):
         return MISSING
     if unit == SHARE:
@@ -220,11 +222,17 @@ def _significant(value: float, digits: int = 4) -> str:
 
 
 def _with_unit(text: str, unit: str) -> str:
-    return f"{text} {unit}".rstrip()
+    return f"{text} {'' if unit in UNSPOKEN else unit}".rstrip()
 
 
 def _noun(value: float, unit: str) -> str:
-    return ("point" if signed(value, unit)[1:] == "1.0" else "points") if unit == SHARE else unit
+    return (
+        ("point" if signed(value, unit)[1:] == "1.0" else "points")
+        if unit == SHARE
+        else ""
+        if unit in UNSPOKEN
+        else unit
+    )
 
 
 def _scaled(value: float | None, units: tuple[str, ...], gap: str) -> str:

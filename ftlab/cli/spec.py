@@ -212,7 +212,7 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: lis
     out.print(table)
     out.print()
     for line in [*_totals(estimate), *_benchmarks(expanded.benchmarks.tasks)]:
-        out.print(line)
+        out.print(line, soft_wrap=True)
     for index, sight in enumerate(seen):
         out.print(f"{'' if index else 'detects':<11}{sight.words}{'' if index else f', {ASSUMED}'}", soft_wrap=True)
     if findings:

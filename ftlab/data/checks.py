@@ -50,6 +50,9 @@ def _same_text(dataset: Dataset, split: str) -> Finding | None:
 
 
 def _contradictions(dataset: Dataset) -> Finding | None:
+    """Rows that ask the same and want another label. Where answers are free text, several may be right."""
+    if not dataset.labels:
+        return None
     targets: defaultdict[str, set[str]] = defaultdict(set)
     train = dataset.splits["train"]
     for example in train:

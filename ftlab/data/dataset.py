@@ -11,12 +11,13 @@ from typing import Any
 
 from ftlab.catalog import suggest
 from ftlab.data.checks import check_dataset
+from ftlab.data.formats import parse_json
 from ftlab.data.prompts import render_target
 from ftlab.data.records import Dataset, DatasetReport, Example, Finding
 from ftlab.data.sources import Rows, file_path, load_rows
 from ftlab.data.split import SPLITS, assign, split_sizes
 from ftlab.data.values import Row
-from ftlab.errors import DataError, Fault, SpecPath, blame
+from ftlab.errors import DataError, Fault, SpecPath, blame, first_line
 from ftlab.events import Reporter, ignore
 from ftlab.plan.identity import digest
 from ftlab.plan.run import DataRef
@@ -38,6 +39,8 @@ class _Reading:
     without_target: list[str]
     unknown: dict[str, list[int]]
     """Targets that `task.labels` does not list, with the positions of their rows."""
+    not_json: list[tuple[int, str]]
+    """The positions of rows whose target should be JSON and is not, each with what is wrong."""
 
 
 def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Dataset:
@@ -49,7 +52,8 @@ def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Da
     draws so many rows of a split (a share, being of all rows, has no meaning there).
 
     Raises DataError, each fault with the part of the spec to blame, when rows cannot be read, have a target outside of
-    `task.labels`, do not suffice for the splits, or when a label to be predicted never occurs in train.
+    `task.labels` or (for extraction) that is not JSON, do not suffice for the splits, or when a label to be predicted
+    never occurs in train.
     """
     return arrange(load_rows(ref, report), ref, task)
 
@@ -61,13 +65,19 @@ def arrange(rows: Rows, ref: DataRef, task: TaskSpec) -> Dataset:
     readings = {
         split: _read(rows, split, columns, text_column, task, ref.spec.splits.deduplicate) for split in rows.by_split
     }
-    _refuse(_without_targets(rows, readings, task), _outside_of_labels(rows, readings, task))
+    _refuse(
+        _without_targets(rows, readings, task),
+        _outside_of_labels(rows, readings, task),
+        _broken_json(rows, readings, task),
+    )
     splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec.splits, task)
-    labels = task.labels or sorted({example.target for example in splits["train"]})
-    _refuse(_never_in_train(rows, splits, labels))
+    labels: list[str] = []
+    if task.type == "classification":
+        labels = list(task.labels or sorted({example.target for example in splits["train"]}))
+        _refuse(_never_in_train(rows, splits, labels))
     dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
     untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
-    return Dataset(splits, list(labels), DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
+    return Dataset(splits, labels, DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def _refuse(*faults: Iterable[Fault]) -> None:
 def _read(
     rows: Rows, split: str | None, columns: Sequence[str], text_column: str | None, task: TaskSpec, deduplicate: bool
 ) -> _Reading:
-    reading = _Reading([], [], [], {})
+    reading = _Reading([], [], [], {}, [])
     seen: Counter[str] = Counter()
     for index, row in enumerate(rows.by_split[split]):
         example_id = _example_id(row)
@@ -150,6 +160,9 @@ def _read(
         if task.labels is not None and target not in task.labels:
             reading.unknown.setdefault(target, []).append(index)
             continue
+        if task.type == "extraction" and (why := _not_json(target)):
+            reading.not_json.append((index, why))
+            continue
         text = "" if text_column is None or fields[text_column] is None else str(fields[text_column])
         reading.examples.append(Example(example_id, index, text, fields, target))
     return reading
@@ -165,7 +178,7 @@ def _target(template: str, fields: dict[str, Any], place: str) -> str:
 
 def _without_targets(rows: Rows, readings: Mapping[str | None, _Reading], task: TaskSpec) -> Iterator[Fault]:
     for split, reading in readings.items():
-        if not reading.examples and not reading.unknown:
+        if not reading.examples and not reading.unknown and not reading.not_json:
             message = (
                 f"{rows.places[split]}: none of its {len(rows.by_split[split]):,} rows has a target; check "
                 f"task.target, found {task.target!r}"
@@ -184,6 +197,27 @@ def _outside_of_labels(rows: Rows, readings: Mapping[str | None, _Reading], task
         yield Fault(message, ("task", "labels"))
     if len(found) > _SAMPLE:
         yield Fault(f"and {len(found) - _SAMPLE} more targets that are not in task.labels", ("task", "labels"))
+
+
+def _broken_json(rows: Rows, readings: Mapping[str | None, _Reading], task: TaskSpec) -> Iterator[Fault]:
+    found = [(split, index, why) for split, part in readings.items() for index, why in part.not_json]
+    for split, index, why in found[:_SAMPLE]:
+        message = (
+            f"{rows.place(split, index)}: the target is not JSON ({why}); a task of type extraction compares JSON, "
+            f"found task.target {task.target!r}: a column that holds an object is written as {{{{ column | tojson }}}}"
+        )
+        yield Fault(message, ("task", "target"))
+    if len(found) > _SAMPLE:
+        yield Fault(f"and {len(found) - _SAMPLE:,} more targets that are not JSON", ("task", "target"))
+
+
+def _not_json(target: str) -> str:
+    """What is wrong with a target as JSON; empty for nothing."""
+    try:
+        parse_json(target)
+    except ValueError as error:
+        return first_line(error)
+    return ""
 
 
 def _example_id(row: Row, occurrence: int = 1) -> str:
@@ -208,14 +242,14 @@ def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSp
     pool = given[None] if None in given else given["train"]
     missing = [split for split in SPLITS if split == "train" or split not in given]
     with blame("data", "splits"):
-        splits = _cut(pool, split_sizes(spec, len(pool), missing), spec)
+        splits = _cut(pool, split_sizes(spec, len(pool), missing), spec, task)
     _refuse(_too_large(given, spec))
     for split, examples in given.items():
         if split is None or split == "train":
             continue
         size: float = getattr(spec, split)
         if size >= 1:
-            examples = _cut(examples, {split: int(size)}, spec)[split]
+            examples = _cut(examples, {split: int(size)}, spec, task)[split]
         splits[split] = examples
     return {
         split: [replace(example, position=position) for position, example in enumerate(splits[split])]
@@ -234,8 +268,9 @@ def _too_large(given: Mapping[str | None, list[Example]], spec: SplitSpec) -> It
             yield Fault(message, ("data", "splits", split))
 
 
-def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec) -> dict[str, list[Example]]:
-    strata = [example.target for example in pool] if spec.stratify else None
+def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
+    stratify = spec.stratify and task.type == "classification"
+    strata = [example.target for example in pool] if stratify else None
     chosen = assign([example.example_id for example in pool], strata, sizes, spec.seed)
     return {split: [pool[index] for index in indices] for split, indices in chosen.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,21 @@ def _gathered(path: Path, rows: Iterable[tuple[int, Row | DataError]]) -> list[t
     if broken:
         raise DataError.of(broken)
     return found
+
+
+def parse_json(text: str) -> Any:
+    """One JSON value, strictly (RFC 8259): no NaN, no number beyond a float, no key twice. Raises ValueError."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
 
 
 def _tried(function: Callable[..., Row], *arguments: Any) -> Row | DataError:

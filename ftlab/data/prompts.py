@@ -20,14 +20,18 @@ def render_messages(
 ) -> list[ChatMessage]:
     """The chat of one row: each message's template over the row's columns, and `labels` for the list of labels.
 
-    A column called `labels` is hidden by the list. `place` names the chat in errors.
+    A column called `labels` is hidden by the list, where there is one. `place` names the chat in errors.
     Raises DataError for a template that is not valid, names a column that is not there, or gives too much text.
     """
-    context = {**fields, "labels": list(labels)}
+    context = _context(fields, labels)
     return [
         {"role": message.role, "content": render(message.content, context, f"{place}[{index}]")}
         for index, message in enumerate(messages)
     ]
+
+
+def _context(fields: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    return {**fields, "labels": list(labels)} if labels else dict(fields)
 
 
 def render_target(template: str, fields: Mapping[str, Any], place: str = "task.target") -> str:
@@ -39,6 +43,7 @@ def shots_for(train: Sequence[Example], labels: Sequence[str], k: int, seed: int
     """`k` solved examples of `train`, chosen by `seed`, spread over the labels as evenly as `k` allows.
 
     Labels take turns in an order that the seed decides, so that with fewer shots than labels no label is always shown.
+    Without labels every distinct target takes turns: no answer is shown twice while there are others.
     The choice depends on what the rows hold, not on where they stand. Raises DataError when `train` has fewer rows.
     """
     if k > len(train):
@@ -92,6 +97,6 @@ def few_shot_messages(
     last = _last_question(messages, place)
     turns: list[ChatMessage] = []
     for shot in shots:
-        question = render(messages[last].content, {**shot.fields, "labels": list(labels)}, f"{place}[{last}]")
+        question = render(messages[last].content, _context(shot.fields, labels), f"{place}[{last}]")
         turns += [{"role": "user", "content": question}, {"role": "assistant", "content": shot.target}]
     return [*chat[:last], *turns, *chat[last:]]

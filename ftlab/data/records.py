@@ -50,5 +50,5 @@ class Dataset:
 
     splits: dict[str, list[Example]]
     labels: list[str]
-    """Every allowed answer, in the order in which prompts list them."""
+    """Every allowed answer, in the order in which prompts list them; empty for a task whose answers are no labels."""
     report: DatasetReport = DatasetReport()

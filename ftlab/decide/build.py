@@ -395,7 +395,7 @@ def _seeds(facts: Facts) -> int:
 
 
 def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tuple[int, Majority | None]:
-    """How many rows the split has, and its most frequent answer (the first by name of equals)."""
+    """How many rows the split has, and its most frequent label (the first by name of equals)."""
     key = next(
         (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages), ""
     )
@@ -404,7 +404,9 @@ def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tu
         [key, split],
     ).fetchall()
     total = sum(count for _, count in rows)
-    return total, Majority(label=rows[0][0], share=rows[0][1] / total) if rows else None
+    if not rows or facts.task_type != "classification":
+        return total, None
+    return total, Majority(label=rows[0][0], share=rows[0][1] / total)
 
 
 def _not_inferior(

@@ -15,6 +15,7 @@ import duckdb
 from ftlab.errors import UsageError
 from ftlab.plan.opening import TEST, Opening, Role
 from ftlab.plan.run import BASE_FAMILY
+from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
 from ftlab.spec.schema import PriceSpec
 
 
@@ -96,6 +97,9 @@ class Facts:
     models: tuple[Mapping[str, Any], ...]
     arms: tuple[ArmFacts, ...] = field(default=())
     """The candidates."""
+    task_type: str = "classification"
+    metric_entries: Mapping[str, MetricEntry] = field(default_factory=dict)
+    """The task's metrics by what their values are called."""
     prices: PriceSpec = field(default=PriceSpec())
     openings: tuple[Opening, ...] = field(default=())
     """Every opening of the test rows by this experiment, oldest first."""
@@ -205,12 +209,14 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         name=name,
         question=question or "",
         spec_hash=spec_hash or "",
-        metrics=tuple(plan["task"]["metrics"]),
+        metrics=tuple(metric_keys(plan["task"]["metrics"])),
         labels=tuple(plan["task"].get("labels") or ()),
         decision=plan["decision"],
         benchmarks=tuple(plan["benchmarks"]["tasks"]),
         data=runs[0]["data"] if runs else {},
         models=tuple({arm["model"]["source"]: arm["model"] for arm in plan["arms"]}.values()),
+        task_type=plan["task"].get("type", "classification"),
+        metric_entries={entry.key: entry for entry in map(metric_entry, plan["task"]["metrics"])},
         prices=PriceSpec.model_validate(plan.get("prices") or {}),
         openings=openings,
         looks=looks,

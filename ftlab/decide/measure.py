@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftlab.decide.facts import ArmFacts
-from ftlab.evaluate.metrics.base import Answer
+from ftlab.evaluate.metrics.base import EXAMPLE, Answer
 
 Floats = NDArray[np.float64]
 
@@ -50,15 +50,25 @@ def item_metric(cursor: duckdb.DuckDBPyConnection, key: str) -> str | None:
 
 
 def answers(
-    cursor: duckdb.DuckDBPyConnection, scores_key: str, dataset_key: str, split: str, metric: str
+    cursor: duckdb.DuckDBPyConnection, scores_key: str, dataset_key: str, split: str, metric: str, nats: bool = False
 ) -> dict[str, Answer]:
-    """What a corpus metric is computed from, by example id in the order of the ids; without the outputs."""
+    """What a corpus metric is computed from, by example id in the order of the ids.
+
+    The outputs are those that the scores were computed from; empty where the ledger does not hold them. With `nats` the
+    metric's scores of single examples are how likely the targets are.
+    """
     rows = cursor.execute(
-        "SELECT s.example_id, s.parsed, e.target FROM scores s JOIN examples e ON e.example_id = s.example_id "
-        "WHERE s.key = ? AND s.metric = ? AND e.dataset_key = ? AND e.split = ? ORDER BY s.example_id",
-        [scores_key, metric, dataset_key, split],
+        "SELECT s.example_id, coalesce(p.output, ''), s.parsed, e.target, x.score "
+        "FROM scores s JOIN examples e ON e.example_id = s.example_id "
+        "LEFT JOIN predictions p ON p.example_id = s.example_id AND p.key = ("
+        "SELECT any_value(made.key) FROM run_stages scored JOIN run_stages made USING (run_id, name) "
+        "WHERE scored.kind = 'scores' AND scored.key = $key AND made.kind = 'predictions') "
+        "LEFT JOIN scores x ON x.example_id = s.example_id AND x.key = s.key AND x.metric = $metric || $example "
+        "WHERE s.key = $key AND s.metric = $metric AND e.dataset_key = $dataset AND e.split = $split "
+        "ORDER BY s.example_id",
+        {"key": scores_key, "metric": metric, "dataset": dataset_key, "split": split, "example": EXAMPLE},
     ).fetchall()
-    return {row[0]: Answer(example_id=row[0], output="", parsed=row[1], target=row[2]) for row in rows}
+    return {row[0]: Answer(row[0], row[1], row[2], row[3], target_nats=row[4] if nats else None) for row in rows}
 
 
 def labels(cursor: duckdb.DuckDBPyConnection, dataset_key: str) -> list[str]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import duckdb
 import numpy as np
 
-from ftlab.catalog import METRICS
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
+from ftlab.evaluate.metrics.make import corpus_metric
+from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.simultaneous import mean_differences, widening
 
@@ -70,18 +71,21 @@ def _corpus(
     seed: int,
 ) -> Pair | None:
     """A metric that exists over many examples only: the metric's own comparison, once for each seed that both have."""
-    compare = METRICS.load(metric)().compare
+    measure = corpus_metric(facts.metric_entries.get(metric) or metric_entry(metric))
+    if measure is None:
+        return None
+    nats = getattr(measure, "needs_target", False)
     results: list[PairedResult] = []
     dropped = 0
     for dataset, before_key, after_key in _seed_pairs(baseline, arm, split):
-        before = answers(cursor, before_key, dataset, split, metric)
-        after = answers(cursor, after_key, dataset, split, metric)
+        before = answers(cursor, before_key, dataset, split, metric, nats)
+        after = answers(cursor, after_key, dataset, split, metric, nats)
         shared = [example for example in before if example in after]
         if not shared:
             continue
         dropped = max(dropped, len(before) + len(after) - 2 * len(shared))
         known = list(facts.labels) or labels(cursor, dataset)
-        results.append(compare([before[x] for x in shared], [after[x] for x in shared], known, seed))
+        results.append(measure.compare([before[x] for x in shared], [after[x] for x in shared], known, seed))
     return (arm, _mean_result(results), dropped) if results else None
 
 

@@ -1,4 +1,4 @@
-"""Cases that got worse: the baseline was right and the arm is wrong."""
+"""Cases that got worse: the arm scores lower than the baseline."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import duckdb
 
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.view import Regression
+from ftlab.evaluate.metrics.base import EXAMPLE
 
 PER_ARM = 5
 
@@ -15,18 +16,20 @@ PER_ARM = 5
 def regressions(
     cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, baseline: ArmFacts, arms: Sequence[ArmFacts]
 ) -> list[Regression]:
-    """At most `PER_ARM` cases of each arm: first those that most of these arms got wrong, then in the order of rows.
+    """At most `PER_ARM` cases of each arm: first those that most of these arms got worse, then those that lost most,
+    then in the order of rows.
 
-    Right is the decision metric's score of 1, or accuracy's where the decision metric has none for single examples. The
-    outputs are those of each arm's first seed.
+    Worse is by the decision metric's score of the example, or by accuracy where it has none. The outputs are those of
+    each arm's first seed.
     """
     metric = _metric(cursor, facts, split, baseline)
     if metric is None:
         return []
+    sign = -1.0 if facts.direction(split, facts.metric) == "lower" and metric != "accuracy" else 1.0
     found: dict[str, list[Regression]] = {}
     wrong_in: dict[str, int] = {}
     for arm in arms:
-        found[arm.arm_id] = cases = _cases(cursor, split, metric, baseline, arm)
+        found[arm.arm_id] = cases = _cases(cursor, split, metric, sign, baseline, arm)
         for case in cases:
             wrong_in[case.example_id] = wrong_in.get(case.example_id, 0) + 1
     return [
@@ -42,11 +45,11 @@ def _metric(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, baselin
         "SELECT DISTINCT metric FROM scores WHERE score IS NOT NULL AND key IN (SELECT unnest(?::VARCHAR[]))", [keys]
     ).fetchall()
     scored = {row[0] for row in rows}
-    return next((name for name in (facts.metric, "accuracy") if name in scored), None)
+    return next((name for name in (facts.metric, facts.metric + EXAMPLE, "accuracy") if name in scored), None)
 
 
 def _cases(
-    cursor: duckdb.DuckDBPyConnection, split: str, metric: str, baseline: ArmFacts, arm: ArmFacts
+    cursor: duckdb.DuckDBPyConnection, split: str, metric: str, sign: float, baseline: ArmFacts, arm: ArmFacts
 ) -> list[Regression]:
     before, after = _first(baseline, split), _first(arm, split)
     if before is None or after is None:
@@ -58,7 +61,8 @@ def _cases(
         "JOIN scores a ON a.example_id = e.example_id AND a.key = $after_scores AND a.metric = $metric "
         "JOIN predictions bp ON bp.example_id = e.example_id AND bp.key = $before_predictions "
         "JOIN predictions ap ON ap.example_id = e.example_id AND ap.key = $after_predictions "
-        "WHERE e.dataset_key = $dataset AND e.split = $split AND b.score >= 1 AND a.score < 1 ORDER BY e.position",
+        "WHERE e.dataset_key = $dataset AND e.split = $split "
+        "AND $sign * (a.score - b.score) < 0 ORDER BY $sign * (a.score - b.score), e.position",
         {
             "before_scores": before[0],
             "after_scores": after[0],
@@ -67,6 +71,7 @@ def _cases(
             "dataset": before[2],
             "split": split,
             "metric": metric,
+            "sign": sign,
         },
     ).fetchall()
     return [

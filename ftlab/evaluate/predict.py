@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.errors import DataError
+from ftlab.evaluate.metrics.make import need_targets
 from ftlab.events import EventType, Reporter
 from ftlab.plan.run import RunConfig
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from ftlab.models.load import LoadedModel
 
 MARGIN = 8
-"""Tokens beyond the longest label that an answer may have when the spec sets no limit: room for `Answer:` and the
-like."""
+"""Tokens beyond the longest label (or, for free text, the longest target of train) that an answer may have when the
+spec sets no limit: room for `Answer:` and the like."""
+MOST_NEW_TOKENS = 1024
+"""The longest answer when the spec sets no limit, whatever the targets: one monstrous row must not slow every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class Prediction:
     """`stop`, `length` (cut off at the longest allowed answer) or `choice`."""
     label_logprobs: str | None
     """JSON {label: summed log-likelihood in nats} when the label was chosen."""
+    target_logprob: float | None = None
+    """The summed log-likelihood of the target in nats, where a metric needs it."""
+    target_tokens: int | None = None
+    """Tokens of the target, the end token included, where a metric needs them."""
 
 
 def predict(
@@ -57,8 +64,12 @@ def predict(
     if config.decode == "choose":
         predictions = _choose(model, loaded, dataset.labels, examples, chats, config, report)
     else:
-        predictions = _generate(model, loaded, dataset.labels, examples, chats, config, report)
+        limit = config.task.max_new_tokens or _longest_answer(loaded.tokenizer, dataset, chats[0])
+        predictions = _generate(model, loaded, limit, examples, chats, config, report)
+    # What serving costs ends here: targets are scored for the metrics alone.
     summary = _summary(predictions, time.perf_counter() - started, shots)
+    if need_targets(config.task.metrics):
+        predictions = _with_targets(predictions, model, loaded, examples, chats, config, report)
     _write(predictions, out / "predictions.parquet")
     (out / "summary.json").write_text(json.dumps(summary, allow_nan=False), encoding="utf-8")
     return summary
@@ -71,7 +82,7 @@ def _chat(config: RunConfig, dataset: Dataset, shots: Sequence[Example], example
 def _generate(
     model: Any,
     loaded: LoadedModel,
-    labels: Sequence[str],
+    limit: int,
     examples: Sequence[Example],
     chats: Sequence[list[dict[str, str]]],
     config: RunConfig,
@@ -81,8 +92,6 @@ def _generate(
     from ftlab.models.generate import generate
 
     tokenizer = loaded.tokenizer
-    longest = max(len(ids) for ids in _answers(tokenizer, chats[0], labels)) - 1  # without the end token
-    limit = config.task.max_new_tokens or longest + MARGIN
     prompts = [render_chat(tokenizer, chat).prompt_ids for chat in chats]
     prompts = _fit(prompts, model, limit, report)
     generations = generate(model, tokenizer, prompts, limit, config.execute.eval_batch_tokens, report)
@@ -98,6 +107,18 @@ def _generate(
         )
         for example, prompt, generation in zip(examples, prompts, generations, strict=True)
     ]
+
+
+def _longest_answer(tokenizer: Any, dataset: Dataset, chat: list[dict[str, str]]) -> int:
+    """How many tokens an answer may have when the spec does not say: as many as a right one, and some more.
+
+    Targets of test and validation are not looked at: how long the answers are is part of what is to be found out.
+    """
+    if dataset.labels:
+        return max(len(ids) for ids in _answers(tokenizer, chat, dataset.labels)) - 1 + MARGIN  # without the end token
+    targets = list(dict.fromkeys(example.target for example in dataset.splits["train"]))
+    lengths = [len(ids) for ids in tokenizer(targets, add_special_tokens=False)["input_ids"]] if targets else [0]
+    return min(max(lengths) + MARGIN, MOST_NEW_TOKENS)
 
 
 def _choose(
@@ -152,6 +173,29 @@ def _answers(tokenizer: Any, chat: list[dict[str, str]], labels: Sequence[str]) 
     return [render_chat(tokenizer, chat, label).answer_ids for label in labels]
 
 
+def _with_targets(
+    predictions: Sequence[Prediction],
+    model: Any,
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    chats: Sequence[list[dict[str, str]]],
+    config: RunConfig,
+    report: Reporter,
+) -> list[Prediction]:
+    """The same with how likely the model finds each target after its prompt, the end of the turn included."""
+    from ftlab.models.chat import render_chat
+    from ftlab.models.loglikelihood import score_choices
+
+    asked = [render_chat(loaded.tokenizer, chat, example.target) for chat, example in zip(chats, examples, strict=True)]
+    prompts = _fit([ids.prompt_ids for ids in asked], model, max(len(ids.answer_ids) for ids in asked), report)
+    items = [(prompt, [ids.answer_ids]) for prompt, ids in zip(prompts, asked, strict=True)]
+    scored = score_choices(model, items, config.execute.eval_batch_tokens, report, phase="predict")
+    return [
+        replace(prediction, target_logprob=score.logprob, target_tokens=len(ids.answer_ids))
+        for prediction, (score,), ids in zip(predictions, scored, asked, strict=True)
+    ]
+
+
 def _all_answers(tokenizer: Any, chats: Sequence[list[dict[str, str]]], labels: Sequence[str]) -> list[list[list[int]]]:
     """The token ids of every label after every chat.
 
@@ -172,7 +216,8 @@ def _fit(prompts: list[list[int]], model: Any, room: int, report: Reporter) -> l
     most = context - room
     if most < 1:
         raise DataError(
-            f"max_new_tokens leaves no room for a prompt in the model's context of {context} tokens; lower it"
+            f"an answer of {room} tokens leaves no room for a prompt in the model's context of {context} tokens; lower "
+            "task.max_new_tokens, or shorten the right answers"
         )
     cut = sum(len(prompt) > most for prompt in prompts)
     report(
@@ -215,5 +260,8 @@ def _write(predictions: Sequence[Prediction], path: Path) -> None:
             ("label_logprobs", pa.string()),
         ]
     )
+    if any(prediction.target_tokens is not None for prediction in predictions):
+        schema = schema.append(pa.field("target_logprob", pa.float64()))
+        schema = schema.append(pa.field("target_tokens", pa.int64()))
     columns = {name: [getattr(prediction, name) for prediction in predictions] for name in schema.names}
     pq.write_table(pa.table(columns, schema=schema), path)

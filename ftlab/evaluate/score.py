@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.catalog import METRICS
 from ftlab.errors import DataError, FtlabError
-from ftlab.evaluate.metrics.base import Answer, Metric
+from ftlab.evaluate.metrics.base import EXAMPLE, Answer, Metric
 from ftlab.evaluate.metrics.classification import confusion, per_class
+from ftlab.evaluate.metrics.make import make_metric
 from ftlab.evaluate.metrics.parsing import LabelParser
+from ftlab.spec.metrics import metric_entry
 from ftlab.spec.schema import TaskSpec
 
 if TYPE_CHECKING:
@@ -26,25 +27,27 @@ MetricRow = dict[str, Any]
 """{key, value, low, high, n, unit, direction, interval}: one row of a `metrics` event."""
 
 
-def metric_versions(names: Sequence[str]) -> dict[str, str]:
-    """Each metric's version, as the identity of scores needs it. Raises UnknownNameError."""
-    return {name: METRICS.load(name).version for name in names}
-
-
-def score(dataset: Dataset, predictions: Path, task: TaskSpec, out: Path) -> tuple[dict[str, Any], list[MetricRow]]:
+def score(
+    dataset: Dataset, predictions: Path, task: TaskSpec, out: Path, root: Path = Path()
+) -> tuple[dict[str, Any], list[MetricRow]]:
     """Score `predictions/predictions.parquet` and write scores.parquet, metrics.json, details.json and summary.json.
 
-    Returns the summary and the metric rows: the task's metrics in their order, then precision and recall of every
-    label. Raises DataError when a prediction belongs to no example of the data set.
+    Returns the summary and the metric rows: the task's metrics in their order, then, for classification, precision and
+    recall of every label. Files that metrics name start from `root`. Raises DataError when a prediction belongs to no
+    example of the data set, and what metrics raise.
     """
     answers = read_answers(dataset, predictions)
-    metrics: list[Metric] = [METRICS.load(name)() for name in task.metrics]
-    scores = [row for metric in metrics for row in _score_rows(metric, answers)]
-    rows = [_row(metric, answers, dataset.labels) for metric in metrics]
-    classes = per_class(answers, dataset.labels)
-    for label, figures in classes.items():
-        rows += _class_rows(label, figures)
-    details = {"confusion": confusion(answers, dataset.labels), "per_class": _public(classes)}
+    entries = [metric_entry(given) for given in task.metrics]
+    metrics = {entry.key: make_metric(entry, root) for entry in entries}
+    labelled = task.type == "classification"
+    scores = [row for key, metric in metrics.items() for row in _score_rows(key, metric, answers, labelled)]
+    rows = [_row(key, metric, answers, dataset.labels) for key, metric in metrics.items()]
+    details: dict[str, Any] = {}
+    if labelled:
+        classes = per_class(answers, dataset.labels)
+        for label, figures in classes.items():
+            rows += _class_rows(label, figures)
+        details = {"confusion": confusion(answers, dataset.labels), "per_class": _public(classes)}
     summary = {"metrics": {row["key"]: row["value"] for row in rows[: len(metrics)]}}
     _write_scores(out / "scores.parquet", scores)
     for name, content in (("metrics.json", rows), ("details.json", details), ("summary.json", summary)):
@@ -53,26 +56,32 @@ def score(dataset: Dataset, predictions: Path, task: TaskSpec, out: Path) -> tup
 
 
 def read_answers(dataset: Dataset, predictions: Path) -> list[Answer]:
-    """Stored predictions with what they were read as, in their stored order. Raises DataError for an unknown
+    """Stored predictions with the label they were read as, in their stored order. Raises DataError for an unknown
     example."""
     import pyarrow.parquet as pq
 
-    targets = {example.example_id: example.target for split in dataset.splits.values() for example in split}
+    examples = {example.example_id: example for split in dataset.splits.values() for example in split}
     parse = LabelParser(dataset.labels)
-    table = pq.read_table(predictions / "predictions.parquet", columns=["example_id", "output"]).to_pydict()
+    path = predictions / "predictions.parquet"
+    wanted = ("example_id", "output", "target_logprob", "target_tokens")
+    stored = set(pq.read_schema(path).names)
     answers = []
-    for example_id, output in zip(table["example_id"], table["output"], strict=True):
-        if example_id not in targets:
+    for row in pq.read_table(path, columns=[name for name in wanted if name in stored]).to_pylist():
+        example_id, output, tokens = row["example_id"], row["output"], row.get("target_tokens")
+        example = examples.get(example_id)
+        if example is None:
             raise DataError(f"{predictions}: example {example_id} is not in the data set; predict again")
-        answers.append(Answer(example_id, output, parse(output), targets[example_id]))
+        # A sum of logarithms may come out a hair above zero.
+        nats = max(0.0, -row["target_logprob"] / tokens) if tokens else None
+        answers.append(Answer(example_id, output, parse(output), example.target, example.fields, nats))
     return answers
 
 
-def _row(metric: Metric, answers: Sequence[Answer], labels: Sequence[str]) -> MetricRow:
+def _row(key: str, metric: Metric, answers: Sequence[Answer], labels: Sequence[str]) -> MetricRow:
     interval = metric.interval(answers, labels, BOOTSTRAP_SEED)
     return {
-        "key": metric.name,
-        **_numbers(metric.name, interval),
+        "key": key,
+        **_numbers(key, interval),
         "unit": metric.unit,
         "direction": metric.direction,
         "interval": interval.method,
@@ -110,17 +119,21 @@ def _public(classes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _score_rows(metric: Metric, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    rows = []
+def _score_rows(key: str, metric: Metric, answers: Sequence[Answer], labelled: bool) -> list[dict[str, Any]]:
+    """Rows of scores.parquet. In a task of labels every metric's row tells the label, whatever the metric reads."""
+    rows, examples = [], []
     for answer in answers:
         score = metric.score(answer)
         if score is not None and not math.isfinite(score):
             raise FtlabError(
-                f"metric '{metric.name}' gave {score} for example {answer.example_id}; "
+                f"metric '{key}' gave {score} for example {answer.example_id}; "
                 "a metric gives a finite number, or None where there is none"
             )
-        rows.append({"example_id": answer.example_id, "metric": metric.name, "score": score, "parsed": answer.parsed})
-    return rows
+        known = {"example_id": answer.example_id, "parsed": answer.parsed if labelled else metric.read(answer)}
+        rows.append({**known, "metric": key, "score": None if metric.corpus else score})
+        if metric.corpus and score is not None:
+            examples.append({**known, "metric": key + EXAMPLE, "score": score})
+    return rows + examples
 
 
 def _write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.catalog import METHODS
+from ftlab.errors import UsageError
 from ftlab.events import EventType, Reporter
 from ftlab.execute.pipeline import Summary
 from ftlab.methods.base import Method
+from ftlab.plan.identity import scores_key
 from ftlab.plan.run import ModelRef, RunConfig
 from ftlab.spec.schema import MethodConfig, TrainedConfig
 
@@ -86,9 +88,15 @@ class RealPipeline:
         self, config: RunConfig, split: str, dataset: Path, predictions: Path, out: Path, report: Reporter
     ) -> Summary:
         """Score what was stored."""
+        from ftlab.evaluate.metrics.make import metric_definitions
         from ftlab.evaluate.score import score
 
-        summary, _ = score(self._dataset(dataset), predictions, config.task, out)
+        # A function or a schema may have been edited since the plan was made: its scores belong under another key.
+        root = Path(config.data.root)
+        planned, made = config.key("scores", split), config.key("predictions", split)
+        if planned and made and scores_key(made, metric_definitions(config.task.metrics, root)) != planned:
+            raise UsageError("a file that task.metrics names was changed since the run was planned; run again")
+        summary, _ = score(self._dataset(dataset), predictions, config.task, out, root)
         return summary
 
     def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ftlab.catalog import METHODS, METRICS
+from ftlab.catalog import METHODS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
 from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.plan.settle import refuse_searches, refuse_unknown_benchmarks, settle
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.spec.metrics import GivenMetric
 from ftlab.spec.schema import ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
@@ -158,7 +160,7 @@ class _Expander:
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
-        metrics = _metric_versions(self.spec.task.metrics)
+        metrics = _metric_definitions(self.spec.task.metrics, self.loaded.root)
         benchmarks = _benchmark_versions(self.spec.benchmarks.tasks)
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
@@ -169,7 +171,7 @@ class _Expander:
             runs += [self._run(arm, seed, dataset, metrics, benchmarks) for arm in by_model if arm not in bases]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
-    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> RunConfig:
+    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> RunConfig:
         run = self._config(arm, seed, SPLITS)
         return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
@@ -197,7 +199,7 @@ class _Expander:
         )
 
 
-def _stages(run: RunConfig, dataset: str, metrics: dict[str, str], benchmarks: dict[str, str]) -> list[StageKey]:
+def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:
     """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
     stages = [StageKey(kind="dataset", key=dataset)]
     weights = identity.base_key(run.model)
@@ -216,10 +218,11 @@ def _benchmark_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) 
     ]
 
 
-def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, str]) -> list[StageKey]:
+def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, Any]) -> list[StageKey]:
     """The stages that answer the rows of one split and score the answers."""
+    shots, limit, targets = run.method["shots"], run.task.max_new_tokens, _need_targets(run.task.metrics)
     predictions = identity.predictions_key(
-        weights, dataset, split, _messages(run), run.method["shots"], run.decode, run.task.max_new_tokens, run.seed
+        weights, dataset, split, _messages(run), shots, run.decode, limit, run.seed, targets
     )
     return [
         StageKey(kind="predictions", name=split, key=predictions),
@@ -232,16 +235,13 @@ def with_split(run: RunConfig, split: str) -> RunConfig:
     dataset = run.key("dataset")
     assert dataset is not None, "every run has a data set"
     weights = run.key("weights") or identity.base_key(run.model)
-    answers = _answers(run, split, weights, dataset, _metric_versions(run.task.metrics))
+    metrics = _metric_definitions(run.task.metrics, Path(run.data.root))
+    answers = _answers(run, split, weights, dataset, metrics)
     return run.model_copy(update={"splits": (*run.splits, split), "stages": (*run.stages, *answers)})
 
 
 def _messages(run: RunConfig) -> list[dict[str, Any]]:
     return [message.model_dump(mode="json") for message in run.messages]
-
-
-def _metric_versions(names: Sequence[str]) -> dict[str, str]:
-    return {name: str(METRICS.load(name).version) for name in names}
 
 
 def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:
@@ -250,6 +250,18 @@ def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:
     from ftlab.evaluate.benchmarks import benchmark_version
 
     return {task: benchmark_version(task) for task in tasks}
+
+
+def _metric_definitions(metrics: Sequence[GivenMetric], root: Path) -> dict[str, Any]:
+    from ftlab.evaluate.metrics.make import metric_definitions
+
+    return metric_definitions(metrics, root)
+
+
+def _need_targets(metrics: Sequence[GivenMetric]) -> bool:
+    from ftlab.evaluate.metrics.make import need_targets
+
+    return need_targets(metrics)
 
 
 def _model_name(spec: ModelSpec, models: Sequence[tuple[ModelSpec, ModelRef]]) -> str:

@@ -119,10 +119,15 @@ def predictions_key(
     decode: str,
     max_new_tokens: int | None,
     seed: int,
+    targets: bool = False,
 ) -> str:
-    """The weights, the rows, the chat and how the answer is read off. The seed counts only where it draws shots."""
+    """The weights, the rows, the chat and how the answer is read off. The seed counts only where it draws shots.
+
+    `targets` says that the log-likelihood of the right answers is stored too; predictions without it keep their key.
+    """
     return digest(
         {
+            **({"targets": True} if targets else {}),
             "stage": ["predictions", PREDICTIONS_VERSION],
             "weights": weights,
             "dataset": dataset,
@@ -136,8 +141,8 @@ def predictions_key(
     )
 
 
-def scores_key(predictions: str, metrics: dict[str, str]) -> str:
-    """The predictions and the definition of every metric: its name and its own version."""
+def scores_key(predictions: str, metrics: dict[str, Any]) -> str:
+    """The predictions and the definition of every metric: its name and its own version, and what it was told."""
     return digest({"stage": ["scores", SCORES_VERSION], "predictions": predictions, "metrics": metrics})
 
 

@@ -117,7 +117,8 @@ class _Counter:
         whole = [prompt + answer for prompt, answer in zip(prompts["train"], answers, strict=True)]
         labels = [count + 1 for count in self.tokens.count(self.dataset.labels)]
         ranked = run.decode == "choose"
-        answer = sum(labels) if ranked else max(labels, default=8)
+        # Where there are no labels, answers are taken to be as long as those of the training rows.
+        answer = sum(labels) if ranked else max(labels, default=round(sum(answers) / max(1, len(answers))))
         shots = arm.method["shots"] * (sum(whole) // max(1, len(whole)))
         asked = [count + shots for split in run.splits for count in prompts[split]]
         limit = arm.method.get("max_length")
@@ -131,7 +132,7 @@ class _Counter:
             predict_rows=rows,
             predict_tokens=predicted,
             computed_tokens=predicted - max(0, rows - 1) * (self.heads[_identity(run.messages)] + shots),
-            too_long_prompts=sum(count + max(labels, default=0) > self.tokens.context for count in asked),
+            too_long_prompts=sum(count + max(labels or answers, default=0) > self.tokens.context for count in asked),
         )
 
     def _prompts(self, messages: list[Message], split: str) -> list[int]:

@@ -82,6 +82,15 @@ _TITLES = {
     "blocked": "Blocked",
     "incomplete": "No conclusion yet",
 }
+_METRIC_WORDS = {
+    "f1": "F1",
+    "json": "JSON",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+}
 GATE_WORDS: dict[Gate, str] = {"yes": "within limit", "no": "beyond limit", "not shown": "not shown"}
 
 
@@ -141,7 +150,7 @@ def openings(view: DecisionView) -> str:
 
 def difference_unit(unit: str) -> str:
     """What a difference is counted in: `points` for shares, else the unit itself."""
-    return "points" if unit == text.SHARE else unit or "units"
+    return "points" if unit == text.SHARE else "units" if unit in text.UNSPOKEN else unit or "units"
 
 
 def shorten(value: str, limit: int) -> str:
@@ -196,8 +205,8 @@ def task_name(task: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """A metric in words: `macro_f1` to `macro F1`."""
-    return one_line(metric.replace("_", " "), 48).replace(" f1", " F1")
+    """A metric in words: `macro_f1` to `macro F1`, `rougeL` to `ROUGE-L`."""
+    return " ".join(_METRIC_WORDS.get(word, word) for word in one_line(metric.replace("_", " "), 48).split(" "))
 
 
 def label(arm: ArmView, limit: int = 80) -> str:

@@ -51,7 +51,7 @@ def method_note(view: DecisionView) -> str:
     rows = fmt.count(view.examples) if view.examples else "the"
     return (
         f"Differences: {unit}{fmt.metric_name(view.metric)} against the best prompt, {fmt.label(baseline)}, on the "
-        f"same {rows} {view.split} rows; {interval}. Fixed / broke: examples that became right / wrong."
+        f"same {rows} {view.split} rows; {interval}. Fixed / broke: examples that got better / worse."
     )
 
 

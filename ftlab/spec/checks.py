@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, METRICS, MODELS, Registry, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Registry, suggest
 from ftlab.errors import Problem
 from ftlab.spec.scalars import shown
-from ftlab.spec.schema import BenchmarkGroup, DecisionSpec, TaskSpec
+from ftlab.spec.schema import BenchmarkGroup
+from ftlab.spec.task_checks import TaskChecker
 from ftlab.spec.tree import Node
 
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
@@ -31,9 +32,11 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker = _Checker(tree, root, problems)
     checker.models()
     checker.data()
-    checker.task()
+    checker.distinct(("task", "labels"), "label")
+    task = TaskChecker(tree, root, problems)
+    task.task()
     checker.benchmarks()
-    checker.decision()
+    task.decision()
     checker.prices()
     checker.forgetting()
     checker.distinct(("seeds",), "seed")
@@ -75,18 +78,6 @@ class _Checker:
             for path, name in self._texts(("data", "files", split)):
                 self._file(path, name)
 
-    def task(self) -> None:
-        for path, metric in self._texts(("task", "metrics")):
-            self._known(path, metric, METRICS)
-        self.distinct(("task", "metrics"), "metric")
-        self.distinct(("task", "labels"), "label")
-        labels = list(self._texts(("task", "labels")))
-        if len(labels) == 1:
-            self._note(("task", "labels"), "expected at least 2 labels, found 1")
-        for path, label in labels:
-            if not label.strip():
-                self._note(path, "expected a label, found empty text")
-
     def benchmarks(self) -> None:
         for path, task in self._texts(("benchmarks", "tasks")):
             if not task.startswith("builtin:"):
@@ -96,22 +87,6 @@ class _Checker:
                 self._note(path, f"there is no builtin benchmark '{name}': {why}")
             else:
                 self._known(path, name, BENCHMARKS)
-
-    def decision(self) -> None:
-        metrics = self._value(("task", "metrics"), TaskSpec.model_fields["metrics"].default)
-        if not isinstance(metrics, list) or not set(map(str, metrics)) <= set(METRICS.names()):
-            return
-        given = self._value(("decision", "metric"), None)
-        metric = DecisionSpec.model_fields["metric"].default if given is None else given
-        if isinstance(metric, str) and metric not in metrics:
-            near = suggest(metric, metrics) or f" (there are: {', '.join(metrics)})"
-            message = (
-                f"expected one of the task's metrics, found '{shown(metric)}'{'' if given else ' by default'}{near}"
-            )
-            place = self.tree.place_of(("decision", "metric") if given else ("task", "metrics"))
-            self.problems.append(place.problem(("decision", "metric"), message))
-        if self._value(("decision", "min_valid_format"), None) is not None and "valid_format" not in metrics:
-            self._note(("decision", "min_valid_format"), "needs the metric 'valid_format' in task.metrics")
 
     def prices(self) -> None:
         """A hosted price belongs to a method."""

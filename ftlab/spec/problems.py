@@ -178,7 +178,8 @@ def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
         if isinstance(part, str):
             fields = [block.model_fields[part].annotation for block in blocks if part in block.model_fields]
             blocks = [found for annotation in fields for found in _blocks(annotation)]
-    return list(dict.fromkeys(key for block in blocks for key in block.model_fields)) or list(RANGE_KEYS)
+    keys = [field.alias or name for block in blocks for name, field in block.model_fields.items()]
+    return list(dict.fromkeys(keys)) or list(RANGE_KEYS)
 
 
 def _blocks(annotation: Any) -> list[type[BaseModel]]:

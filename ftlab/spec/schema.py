@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from ftlab.spec.metrics import DEFAULT_METRICS, GivenMetric, TaskType, metric_entry
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """What users call methods and experiments: lower case, digits, - and _, at most 64 characters."""
 
@@ -65,7 +67,7 @@ class SplitSpec(Block):
     test: Annotated[float, Field(gt=0)] = 0.2
     """Rows that stay sealed."""
     stratify: bool = True
-    """Keep the shares of the targets equal in every split (classification only)."""
+    """Keep the shares of the labels equal in every split; of no effect for a task without labels."""
     deduplicate: bool = True
     """Drop rows whose columns equal an earlier row's, before anything is split."""
     seed: int = 0
@@ -101,20 +103,33 @@ class DataSpec(Block):
 class TaskSpec(Block):
     """The user's own task: what is asked, what is right, and how it is scored."""
 
-    type: Literal["classification"]
-    """The kind of task; it decides which metrics apply."""
+    type: TaskType
+    """`classification`: one of a list of labels. `generation`: free text. `extraction`: JSON."""
     prompt: Annotated[list[Message], Field(min_length=1)]
     """The chat that every method starts from; a method may bring its own."""
     target: str
-    """A template for the right answer of a row, e.g. `{{ label }}`."""
+    """A template for the right answer of a row, e.g. `{{ label }}`, or for extraction `{{ record | tojson }}`."""
     labels: list[str] | None = None
-    """Every allowed answer, in the order that prompts list them; the training rows' answers, sorted, when left out."""
-    metrics: Annotated[list[str], Field(min_length=1)] = ["accuracy", "macro_f1", "valid_format"]
-    """Names of metrics."""
+    """Every allowed answer of a classification task, in the order that prompts list them; the training rows' answers,
+    sorted, when left out."""
+    metrics: Annotated[list[GivenMetric], Field(min_length=1)] = Field(default_factory=list)
+    """Names of metrics, each alone or with options: `{regex: {pattern: ...}}`. The option `as` renames one. Those that
+    fit the type when left out."""
     decode: Literal["generate", "choose"] = "generate"
-    """`generate` and parse the text, or `choose` the label that the model finds likeliest."""
+    """`generate` and parse the text, or `choose` the label that the model finds likeliest (classification only)."""
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
-    """The longest answer in tokens; the longest label plus a margin when left out."""
+    """The longest answer in tokens; the longest label or training target plus a margin when left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_the_type(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "metrics" not in data and str(data.get("type")) in DEFAULT_METRICS:
+            return {**data, "metrics": list(DEFAULT_METRICS[data["type"]])}
+        return data
+
+
+class MetricOptions(Block):
+    """What a metric can be told; each metric adds its own fields."""
 
 
 class SearchSpec(Block):
@@ -228,7 +243,7 @@ class DecisionSpec(Block):
     """When a method is worth it."""
 
     metric: str = "accuracy"
-    """The metric that decides; one of the task's metrics."""
+    """The metric that decides; one of the task's metrics. For a task without labels the first one when left out."""
     min_gain: Annotated[float, Field(ge=0)] = 0.02
     """The smallest gain over the best prompt that is worth having, in the metric's own unit."""
     max_forgetting: Loss | dict[str, Loss] = MAX_FORGETTING
@@ -306,3 +321,25 @@ class ExperimentSpec(Block):
     """What things cost. Without prices costs are shown as time; nothing here changes a result."""
     execute: ExecuteSpec = ExecuteSpec()
     """How the runs are executed; nothing here changes a result."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decide_by_a_metric_of_the_task(cls, data: Any) -> Any:
+        metric = default_decision_metric(data)
+        return data if metric is None else {**data, "decision": {**(data.get("decision") or {}), "metric": metric}}
+
+
+def default_decision_metric(data: Any) -> str | None:
+    """The metric that decides in a spec (plain values) that names none; None when it does, or is in error."""
+    task, decision = (data.get(name) for name in ("task", "decision")) if isinstance(data, dict) else (None, None)
+    if not isinstance(task, dict) or not isinstance(decision or {}, dict) or "metric" in (decision or {}):
+        return None
+    kind = task.get("type")
+    if not isinstance(kind, str) or kind == "classification" or kind not in DEFAULT_METRICS:
+        return None
+    metrics = task.get("metrics") or DEFAULT_METRICS[kind]
+    first = metrics[0] if isinstance(metrics, (list, tuple)) else None
+    try:
+        return metric_entry(first).key if isinstance(first, (str, dict)) else None
+    except (ValueError, AttributeError):
+        return None

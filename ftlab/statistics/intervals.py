@@ -98,7 +98,7 @@ def all_equal(values: np.ndarray) -> bool:
 def bootstrap_statistic(n: int, statistic: Callable[[np.ndarray], float], seed: int) -> Interval:
     """`statistic(indices)` over examples 0..n-1 with a bias-corrected percentile interval over the choice of examples.
 
-    For statistics of label counts `bootstrap_counts` is much faster, for those of sums `bootstrap_sums`.
+    For statistics of label counts `bootstrap_counts` is much faster, for others of counts `bootstrap_weighted`.
     """
     if n == 0:
         return Interval(None, None, None, 0, "no examples")
@@ -126,23 +126,20 @@ def bootstrap_counts(
     return _of_draws(value, resample_counts(outcomes, width, statistic, seed), n)
 
 
-def bootstrap_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> Interval:
-    """As `bootstrap_statistic`, for a statistic of the sums of what each example adds: corpus BLEU and chrF are one.
+def bootstrap_weighted(n: int, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> Interval:
+    """As `bootstrap_statistic`, for a statistic of how often each example is drawn: corpus BLEU and chrF, for two.
 
-    `parts` `(n, width)` are each example's counts; `statistic` maps sums `(draws, width)` to values `(draws,)`.
+    `statistic` maps counts `(draws, n)` to values `(draws,)`, NaN where there is none. Sums of what each example adds
+    are `counts @ parts`.
     """
-    n = len(parts)
     if n == 0:
         return Interval(None, None, None, 0, "no examples")
-    value = float(statistic(parts.sum(axis=0)[None, :])[0])
+    value = float(statistic(np.ones((1, n)))[0])
+    if not np.isfinite(value):
+        return Interval(None, None, None, n, "no value: undefined on these examples")
     if n == 1:
         return Interval(value, None, None, 1, "no interval: one example")
-    return _of_draws(value, resample_sums(parts, statistic, seed), n)
-
-
-def resample_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> np.ndarray:
-    """`statistic` on the sums of `STATISTIC_RESAMPLES` resamples of the rows of `parts` `(n, width)`, `(draws,)`."""
-    return replicates(lambda drawn: statistic(drawn @ parts), len(parts), seed, STATISTIC_RESAMPLES)
+    return _of_draws(value, replicates(statistic, n, seed, STATISTIC_RESAMPLES), n)
 
 
 def resample_counts(

@@ -18,9 +18,9 @@ from ftlab.statistics.intervals import (
     bootstrap_mean,
     percentiles,
     resample_counts,
-    resample_sums,
     wilson,
 )
+from ftlab.statistics.resampling import replicates
 
 Id = TypeVar("Id", bound=Hashable)
 
@@ -111,52 +111,22 @@ def paired_counts(
     return _of_draws(estimate, resample_counts(outcomes, width, difference, seed), n, fixed, broke)
 
 
-def paired_sums(
-    parts_a: np.ndarray,
-    parts_b: np.ndarray,
-    statistic: Callable[[np.ndarray], np.ndarray],
-    seed: int,
-    *,
-    fixed: int,
-    broke: int,
+def paired_weighted(
+    n: int, difference: Callable[[np.ndarray], np.ndarray], seed: int, *, fixed: int, broke: int
 ) -> PairedResult:
-    """A difference of a statistic of sums (corpus BLEU, chrF) by percentile bootstrap over pairs; p as `paired_counts`.
+    """A difference of a statistic of n examples (corpus BLEU, chrF) by percentile bootstrap over pairs.
 
-    `parts_a` and `parts_b` `(n, width)` are what each example adds; `statistic` maps sums `(draws, width)` to values
-    `(draws,)`. `fixed` and `broke` are counted by the caller, who knows what a better example is.
-    Raises ValueError when the shapes differ.
-    """
-    if parts_a.shape != parts_b.shape or parts_a.ndim != 2:
-        raise ValueError(f"expected parts of one shape (n, width), found {parts_a.shape} and {parts_b.shape}")
-    n, width = parts_a.shape
-    if n == 0:
-        return PairedResult(None, None, None, None, 0, fixed, broke, "no examples")
-
-    def difference(sums: np.ndarray) -> np.ndarray:
-        return statistic(sums[:, width:]) - statistic(sums[:, :width])
-
-    both = np.hstack([parts_a, parts_b])
-    estimate = float(difference(both.sum(axis=0)[None, :])[0])
-    if n == 1:
-        return PairedResult(estimate, None, None, None, 1, fixed, broke, "no interval: one example")
-    return _of_draws(estimate, resample_sums(both, difference, seed), n, fixed, broke)
-
-
-def paired_statistic(
-    n: int, difference: Callable[[np.ndarray], float], seed: int, *, fixed: int, broke: int
-) -> PairedResult:
-    """Any difference over examples 0..n-1, `difference(indices)`, by percentile bootstrap over the choice of examples.
-
-    Slow: one call for each resample. `fixed` and `broke` are counted by the caller; p as `paired_counts`.
+    `difference` maps how often each pair is drawn `(draws, n)` to differences `(draws,)`, NaN where there is none.
+    `fixed` and `broke` are counted by the caller, who knows what a better example is; p as `paired_counts`.
     """
     if n == 0:
         return PairedResult(None, None, None, None, 0, fixed, broke, "no examples")
-    estimate = float(difference(np.arange(n)))
+    estimate = float(difference(np.ones((1, n)))[0])
+    if not math.isfinite(estimate):
+        return PairedResult(None, None, None, None, n, fixed, broke, "no difference: undefined on these examples")
     if n == 1:
         return PairedResult(estimate, None, None, None, 1, fixed, broke, "no interval: one example")
-    rng = np.random.default_rng(seed)
-    draws = np.array([difference(rng.integers(0, n, n)) for _ in range(STATISTIC_RESAMPLES)])
-    return _of_draws(estimate, draws, n, fixed, broke)
+    return _of_draws(estimate, replicates(difference, n, seed, STATISTIC_RESAMPLES), n, fixed, broke)
 
 
 def _of_draws(estimate: float, draws: np.ndarray, n: int, fixed: int, broke: int) -> PairedResult:

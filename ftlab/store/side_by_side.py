@@ -97,7 +97,7 @@ def scored_by(cursor: Cursor, scores_key: str, wanted: str) -> str | None:
     row = cursor.execute(
         """
         SELECT metric FROM scores WHERE key = $key AND score IS NOT NULL GROUP BY metric
-        ORDER BY metric = $wanted DESC, metric = 'accuracy' DESC, metric LIMIT 1
+        ORDER BY metric = $wanted DESC, metric = $wanted || '/example' DESC, metric = 'accuracy' DESC, metric LIMIT 1
         """,
         {"key": scores_key, "wanted": wanted},
     ).fetchone()

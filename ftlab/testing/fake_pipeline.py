@@ -23,6 +23,7 @@ from ftlab.errors import UsageError
 from ftlab.events import EventType, Reporter
 from ftlab.execute.pipeline import Summary
 from ftlab.plan.run import RunConfig, StageKind
+from ftlab.spec.metrics import metric_keys
 
 LABELS = ("red", "green", "blue")
 ROWS = {"train": 12, "validation": 24, "test": 6}
@@ -106,15 +107,16 @@ class FakePipeline:
         """accuracy, valid_format, and for any other metric the accuracy again, each with its Wilson interval."""
         self._begin(config, "scores", split, out)
         targets = {row["example_id"]: row["target"] for row in _read(dataset / f"{split}.parquet")}
+        metrics = metric_keys(config.task.metrics)
         scored = []
         for row in _read(predictions / "predictions.parquet"):
             parsed = row["output"] if row["output"] in LABELS else None
             hits = {"accuracy": parsed == targets[row["example_id"]], "valid_format": parsed is not None}
-            for metric in config.task.metrics:
+            for metric in metrics:
                 ids = {"example_id": row["example_id"], "metric": metric}
                 scored.append({**ids, "score": float(hits.get(metric, hits["accuracy"])), "parsed": parsed})
         _write(out / "scores.parquet", scored)
-        by_metric = {name: [row["score"] for row in scored if row["metric"] == name] for name in config.task.metrics}
+        by_metric = {name: [row["score"] for row in scored if row["metric"] == name] for name in metrics}
         rows = [_metric(name, scores) for name, scores in by_metric.items()]
         (out / "metrics.json").write_text(json.dumps(rows))
         (out / "details.json").write_text(json.dumps({"confusion": {"labels": LABELS, "counts": []}, "per_class": {}}))

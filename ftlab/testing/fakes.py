@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ftlab.plan import identity
 from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
+from ftlab.spec.metrics import metric_keys
 from ftlab.spec.schema import (
     BenchmarkSpec,
     DataSpec,
@@ -166,7 +167,7 @@ def _stages(
     if METHODS[method["type"]].Config.trained:
         stages.append(StageKey(kind="weights", key=weights))
     predictions = identity.predictions_key(weights, dataset, "validation", messages, 0, "generate", None, seed)
-    scores = identity.scores_key(predictions, dict.fromkeys(TASK.metrics, metric_version))
+    scores = identity.scores_key(predictions, dict.fromkeys(metric_keys(TASK.metrics), metric_version))
     stages.append(StageKey(kind="predictions", name="validation", key=predictions))
     stages.append(StageKey(kind="scores", name="validation", key=scores))
     benched = weights if METHODS[method["type"]].Config.trained else identity.base_key(model)

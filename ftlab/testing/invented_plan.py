@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ftlab.evaluate.score import metric_versions
+from ftlab.evaluate.metrics.make import metric_definitions
 from ftlab.events import Status
 from ftlab.plan import identity
 from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
@@ -199,7 +200,7 @@ class InventedSweep:
         stages = [StageKey(kind="dataset", key=self.dataset_key)]
         if trained:
             stages.append(StageKey(kind="weights", key=weights))
-        scores = identity.scores_key(predictions, metric_versions(self.task.metrics))
+        scores = identity.scores_key(predictions, metric_definitions(self.task.metrics, Path()))
         stages.append(StageKey(kind="predictions", name="validation", key=predictions))
         stages.append(StageKey(kind="scores", name="validation", key=scores))
         stages += [

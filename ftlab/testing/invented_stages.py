@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ftlab.data.records import Dataset, Example
 from ftlab.evaluate.score import score
 from ftlab.execute.stages import StageStore
 from ftlab.plan import identity
@@ -138,13 +138,11 @@ class InventedStages:
         }
 
     def _scores(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:
-        dataset: Any = SimpleNamespace(
-            labels=self.sweep.labels,
-            splits={
-                split: [SimpleNamespace(example_id=row[0], target=row[4]) for row in rows]
-                for split, rows in self.sweep.splits.items()
-            },
-        )
+        splits = {
+            split: [Example(row[0], row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+            for split, rows in self.sweep.splits.items()
+        }
+        dataset = Dataset(splits, self.sweep.labels)
         key = run.key("predictions", stage.name)
         assert key is not None
         return score(dataset, self.stages.path("predictions", key), self.sweep.task, out)[0]

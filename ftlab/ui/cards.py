@@ -23,6 +23,7 @@ class Answer:
 MARKS = {
     "right": ("ft-right", "✓ right"),
     "wrong": ("ft-wrong", "✕ wrong"),
+    "graded": ("ft-muted", "◐ graded"),
     "invalid": ("ft-invalid", "∅ no label found"),
     "unscored": ("ft-muted", "? not scored"),
     "absent": ("ft-muted", "no output"),
@@ -30,21 +31,25 @@ MARKS = {
 
 
 def judged(cell: Cell | None) -> str:
-    """The mark of an answer. What cannot be read as a label is not wrong, it is invalid."""
+    """The mark of an answer. What cannot be read is not wrong, it is invalid; a score between is neither right nor
+    wrong."""
     if cell is None:
         return "absent"
     if cell.score is None and cell.parsed is None:
         return "unscored"
     if cell.parsed is None:
         return "invalid"
-    return "right" if (cell.score or 0) > 0 else "wrong"
+    score = cell.score or 0
+    return "right" if abs(score - 1) < 1e-9 else "wrong" if score == 0 else "graded"
 
 
 def answer(who: str, cell: Cell | None) -> Answer:
-    """What one arm said, with the label it was read as, its length and its time."""
+    """What one arm said, with its score where it is graded, what it was read as, its length and its time."""
     if cell is None:
         return Answer(who, "", "absent", "this arm has no output for this example")
     facts = []
+    if judged(cell) == "graded":
+        facts.append(f"score {fmt.number(cell.score, 'score')}")
     if cell.parsed is not None and plain(cell.parsed) != plain(cell.output).strip():
         facts.append(f"read as “{clip(plain(cell.parsed), 80)}”")
     if cell.output_tokens is not None:

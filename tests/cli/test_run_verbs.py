@@ -193,7 +193,7 @@ def test_forgetting_is_measured_without_a_prompt_too_and_the_base_is_benchmarked
     status = desk("status").stdout
     assert "3 runs: 3 complete" in status
     base = next(run for run in json.loads(planned.stdout)["runs"] if len(run["stages"]) == 1)
-    assert base["run_id"] in desk("ls", "colours").stdout
+    assert base["run_id"] in desk("ls", "colours", "--json").stdout
     shown = desk("show", base["run_id"])
     assert shown.returncode == 0, shown.stderr
     assert "base model" in shown.stdout

@@ -46,6 +46,11 @@ def test_the_same_text_with_two_targets() -> None:
     assert found["contradictory_targets"].example_ids == ("train1", "train16")
 
 
+def test_free_text_may_have_several_right_answers() -> None:
+    data = dataset([*CLEAN, ("a 1", "y")], [("v", "x")], [("t", "y")])
+    assert codes(Dataset(data.splits, [])) == {}
+
+
 def test_empty_texts_are_no_copies_of_each_other() -> None:
     found = codes(dataset([*CLEAN, ("", "x"), (" ", "y")], [("", "x")], [("t", "y")]))
     assert set(found) == {"empty_text"}

@@ -191,3 +191,26 @@ def test_every_distinct_row_is_in_exactly_one_split(
     found = [(e.fields["question"], e.target) for part in dataset.splits.values() for e in part]
     assert len(found) == len(set(found))
     assert set(found) == distinct
+
+
+FREE = TASK.model_copy(update={"type": "generation"})
+RECORDS = TASK.model_copy(update={"type": "extraction", "target": "{{ record | tojson }}"})
+
+
+def test_free_text_has_no_labels_and_a_new_target_in_test_is_nothing_strange(tmp_path: Path) -> None:
+    rows = [{"question": f"q {index}", "label": f"answer {index}"} for index in range(60)]
+    dataset = build(tmp_path, rows, FREE)
+    assert dataset.labels == []
+    assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 30, "validation": 9, "test": 9}
+    (tmp_path / "out").mkdir()
+    summary = write_dataset(dataset, tmp_path / "out")
+    assert (summary["labels"], summary["warnings"]) == ({}, [])
+    assert read_dataset(tmp_path / "out") == dataset
+
+
+def test_a_target_to_extract_is_json(tmp_path: Path) -> None:
+    rows = [{"question": f"q {index}", "record": {"n": index}} for index in range(60)]
+    dataset = build(tmp_path, rows, RECORDS)
+    assert {json.loads(e.target)["n"] for part in dataset.splits.values() for e in part} <= set(range(60))
+    with pytest.raises(DataError, match=r"rows.jsonl:1: the target is not JSON .* written as \{\{ column \| tojson"):
+        build(tmp_path, rows, RECORDS.model_copy(update={"target": "{{ record }}"}))

@@ -58,12 +58,18 @@ def test_roles_are_kept_in_order() -> None:
     ]
 
 
+def test_without_a_list_of_labels_the_name_is_a_column_like_others() -> None:
+    assert render_messages(user("{{ labels }}"), {**FIELDS, "labels": "mine"}, [])[0]["content"] == "mine"
+    with pytest.raises(DataError, match="there is no column 'labels'"):
+        render_messages(user("{{ labels | join(', ') }}"), FIELDS, [])
+
+
 def test_a_missing_column_is_named_with_the_nearest_and_all() -> None:
     with pytest.raises(DataError) as caught:
         render_messages(user("a {{ qestion }}"), FIELDS, [], place="methods.zero_shot.prompt")
     assert str(caught.value) == (
         "methods.zero_shot.prompt[0]: there is no column 'qestion', did you mean 'question'? "
-        "(columns: label, labels, meta, none, options, question)"
+        "(columns: label, meta, none, options, question)"
     )
 
 
@@ -165,6 +171,13 @@ def test_shots_are_spread_over_the_labels() -> None:
     train = examples({"a": 50, "b": 3, "c": 1})
     assert Counter(shot.target for shot in shots_for(train, ["a", "b", "c"], 5, 0)) == {"a": 2, "b": 2, "c": 1}
     assert len({shot.target for shot in shots_for(train, ["a", "b", "c"], 2, 0)}) == 2
+
+
+def test_without_labels_shots_have_distinct_targets_while_there_are_any() -> None:
+    train = examples({"a": 9, "b": 3, "c": 1})
+    assert Counter(shot.target for shot in shots_for(train, [], 3, 0)) == {"a": 1, "b": 1, "c": 1}
+    assert shots_for(train[::-1], [], 5, 1) == shots_for(train, [], 5, 1)
+    assert len({shots_for(train, [], 1, seed)[0].target for seed in range(40)}) == 3
 
 
 def test_shots_depend_on_seed_and_rows_alone() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.data.records import Dataset, Example
 from ftlab.errors import DataError
 from ftlab.evaluate.predict import MARGIN, predict
+from ftlab.evaluate.score import read_answers
 from ftlab.events import EventType
 from ftlab.models.chat import render_chat
 from ftlab.models.load import LoadedModel
@@ -166,3 +168,23 @@ def test_hostile_text_is_asked_and_stored_as_it_is(tiny: LoadedModel, tmp_path: 
         ],
     )
     assert rows[0]["prompt_tokens"] == len(plain.prompt_ids)
+
+
+@pytest.mark.parametrize("decode", ["generate", "choose"])
+def test_how_likely_targets_are_is_stored_where_a_metric_asks(tiny: LoadedModel, tmp_path: Path, decode: str) -> None:
+    asked = config(tiny, decode, shots=2, metrics=["accuracy", "perplexity"])
+    _, plain, _ = run(tiny, config(tiny, decode, shots=2), tmp_path / "plain")
+    _, rows, _ = run(tiny, asked, tmp_path / "asked")
+    assert "target_logprob" not in plain[0]
+    assert [row["output"] for row in rows] == [row["output"] for row in plain]
+    shots = shots_for(dataset().splits["train"], LABELS, 2, 0)
+    for row, example in zip(rows, dataset().splits["validation"], strict=True):
+        chat = few_shot_messages(asked.messages, shots, example.fields, LABELS)
+        ids = render_chat(tiny.tokenizer, chat, example.target)
+        (score,) = plain_scores(tiny.model, [(ids.prompt_ids, ids.answer_ids)])
+        assert row["target_logprob"] == pytest.approx(score.logprob, abs=1e-4)
+        assert row["target_tokens"] == len(ids.answer_ids)
+    answers = read_answers(dataset(), tmp_path / "asked")
+    nats = [-row["target_logprob"] / row["target_tokens"] for row in rows]
+    assert [answer.target_nats for answer in answers] == pytest.approx(nats)
+    assert {answer.target_nats for answer in read_answers(dataset(), tmp_path / "plain")} == {None}

@@ -15,8 +15,9 @@ import pytest
 from ftlab.catalog import METRICS
 from ftlab.data.records import Dataset, Example
 from ftlab.errors import DataError, FtlabError, UnknownNameError
-from ftlab.evaluate.metrics.classification import Accuracy
-from ftlab.evaluate.score import metric_versions, score
+from ftlab.evaluate.metrics.classification import Accuracy, MacroF1
+from ftlab.evaluate.metrics.make import metric_definitions
+from ftlab.evaluate.score import score
 from ftlab.spec.schema import TaskSpec
 
 LABELS = ["red", "green", "blue"]
@@ -91,6 +92,31 @@ def test_scores_are_stored_for_every_example_and_metric(predictions: Path) -> No
     assert {row["score"] for row in rows if row["metric"] == "macro_f1"} == {None}
 
 
+def test_every_metric_s_row_tells_the_label_that_was_read(predictions: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def long(output, row): return len(output) > 5 and row == {}\n")
+    spec = task("accuracy", "perplexity", "mine:long")
+    (predictions.parent / "out").mkdir()
+    summary, rows = score(dataset(), predictions, spec, predictions.parent / "out", tmp_path)
+    stored = pq.read_table(predictions.parent / "out" / "scores.parquet").to_pylist()
+    assert len(stored) == 3 * 5
+    assert [row["parsed"] for row in stored] == 3 * PARSED
+    assert summary["metrics"] == {"accuracy": 0.4, "perplexity": None, "long": 0.6}
+    assert (rows[1]["value"], rows[1]["n"], rows[1]["unit"]) == (None, 5, "perplexity")
+
+
+def test_free_text_has_no_classes_and_scores_of_a_corpus_metric_are_kept_apart(predictions: Path) -> None:
+    spec = task("accuracy").model_copy(update={"type": "generation", "metrics": ["chrf", "exact_match"]})
+    (predictions.parent / "out").mkdir()
+    _, rows = score(dataset(), predictions, spec, predictions.parent / "out")
+    assert [row["key"] for row in rows] == ["chrf", "exact_match"]
+    assert json.loads((predictions.parent / "out" / "details.json").read_text()) == {}
+    stored = pq.read_table(predictions.parent / "out" / "scores.parquet").to_pylist()
+    by_metric = {name: [row["score"] for row in stored if row["metric"] == name] for name in ("chrf", "chrf/example")}
+    assert by_metric["chrf"] == [None] * 5
+    assert all(0.0 <= value <= 1.0 for value in by_metric["chrf/example"])
+    assert [row["parsed"] for row in stored[:5]] == [output.strip() for output in OUTPUTS]
+
+
 def test_details_hold_the_confusion_and_every_class(predictions: Path) -> None:
     _, _, out = run(predictions)
     details = json.loads((out / "details.json").read_text())
@@ -125,9 +151,8 @@ def test_a_metric_that_gives_nan_is_an_error_that_names_it(predictions: Path, mo
 
 
 def test_versions_are_part_of_the_identity() -> None:
-    versions = metric_versions(["accuracy", "macro_f1"])
-    assert set(versions) == {"accuracy", "macro_f1"}
-    assert all(versions.values())
+    versions = metric_definitions(["accuracy", "macro_f1"], Path())
+    assert versions == {"accuracy": Accuracy.version, "macro_f1": MacroF1.version}
 
 
 def test_scoring_needs_no_torch(predictions: Path) -> None:

@@ -71,6 +71,23 @@ def test_other_units_are_left_alone():
 
 
 @pytest.mark.parametrize(
+    ("unit", "value", "number", "difference", "amount"),
+    [
+        ("share", 0.056, "5.6%", "+5.6 points (95% CI −0.1 to +10.0)", "5.6 points"),
+        ("ratio", 1.125, "1.125", "+1.125 (95% CI −0.001 to +0.1)", "1.125"),
+        ("count", 1838.0, "1,838", "+1,838 (95% CI −0.001 to +0.1)", "1,838"),
+        ("nats", 2.31, "2.31 nats", "+2.31 nats (95% CI −0.001 to +0.1)", "2.31 nats"),
+        ("perplexity", 12.4, "12.4", "+12.4 (95% CI −0.001 to +0.1)", "12.4"),
+        ("score", -3.0, "−3", "−3 (95% CI −0.001 to +0.1)", "−3"),
+    ],
+)
+def test_every_unit_of_a_metric_is_written_in_its_way(unit, value, number, difference, amount):
+    assert text.number(value, unit) == number
+    assert text.difference(value, -0.001, 0.1, unit) == difference
+    assert text.amount(value, unit) == amount
+
+
+@pytest.mark.parametrize(
     ("seconds", "shown"),
     [
         (0, "0 s"),
@@ -188,3 +205,11 @@ def test_one_line_keeps_its_limit(raw: str, limit: int):
     assert len(line) <= limit
     assert "\n" not in line
     assert "\t" not in line
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("macro_f1", "macro F1"), ("rougeL", "ROUGE-L"), ("valid_json", "valid JSON"), ("chrf", "chrF"), ("mine", "mine")],
+)
+def test_metrics_are_called_by_their_names(metric, words):
+    assert fmt.metric_name(metric) == words

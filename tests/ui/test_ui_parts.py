@@ -132,6 +132,7 @@ def test_word_diff_of_very_long_texts_is_not_tried() -> None:
     [
         (Cell("Dental", "Dental", 1.0, 2, 0.1, "stop"), "right"),
         (Cell("Dental", "Dental", 0.0, 2, 0.1, "stop"), "wrong"),
+        (Cell("a tooth", "a tooth", 0.43, 2, 0.1, "stop"), "graded"),
         (Cell("who knows", None, 0.0, 2, 0.1, "stop"), "invalid"),
         (Cell("Dental", None, None, 2, 0.1, "stop"), "unscored"),
         (None, "absent"),

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftlab.evaluate.metrics.base import Answer, Direction, Unit
+from ftlab.evaluate.metrics.means import MeanMetric
 from ftlab.evaluate.metrics.parsing import PARSING_VERSION
+from ftlab.spec.metrics import TaskType
+from ftlab.spec.schema import MetricOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,37 +18,19 @@ if TYPE_CHECKING:
     from ftlab.statistics.paired import PairedResult
 
 
-class _Rate:
-    """A metric whose score is 1 or 0 for each example, whose value is their mean and whose interval is Wilson's."""
-
-    direction: ClassVar[Direction] = "higher"
-    unit: ClassVar[Unit] = "share"
-
-    def score(self, answer: Answer) -> float | None:
-        raise NotImplementedError
-
-    def _scores(self, answers: Sequence[Answer]) -> list[float]:
-        return [score for answer in answers if (score := self.score(answer)) is not None]
-
-    def aggregate(self, answers: Sequence[Answer], labels: Sequence[str]) -> float | None:
-        scores = self._scores(answers)
-        return sum(scores) / len(scores) if scores else None
-
-    def interval(self, answers: Sequence[Answer], labels: Sequence[str], seed: int) -> Interval:
-        from ftlab.statistics.intervals import wilson
-
-        scores = self._scores(answers)
-        return wilson(int(sum(scores)), len(scores))
-
-    def compare(
-        self, baseline: Sequence[Answer], other: Sequence[Answer], labels: Sequence[str], seed: int
-    ) -> PairedResult:
-        from ftlab.statistics.paired import paired_difference
-
-        return paired_difference(self._scores(baseline), self._scores(other), seed)
+LABELLED: frozenset[TaskType] = frozenset({"classification"})
 
 
-class Accuracy(_Rate):
+class _LabelRate(MeanMetric):
+    """The share of examples whose output was read as a label of some kind."""
+
+    tasks: ClassVar[frozenset[TaskType]] = LABELLED
+
+    def read(self, answer: Answer) -> str | None:
+        return answer.parsed
+
+
+class Accuracy(_LabelRate):
     """The share of examples whose output was read as the target."""
 
     name: ClassVar[str] = "accuracy"
@@ -55,7 +40,7 @@ class Accuracy(_Rate):
         return float(answer.parsed == answer.target)
 
 
-class ValidFormat(_Rate):
+class ValidFormat(_LabelRate):
     """The share of outputs that are a label at all."""
 
     name: ClassVar[str] = "valid_format"
@@ -73,8 +58,17 @@ class MacroF1:
 
     name: ClassVar[str] = "macro_f1"
     version: ClassVar[str] = f"1.{PARSING_VERSION}"
-    direction: ClassVar[Direction] = "higher"
-    unit: ClassVar[Unit] = "share"
+    direction: Direction = "higher"
+    unit: Unit = "share"
+    tasks: ClassVar[frozenset[TaskType]] = LABELLED
+    corpus: ClassVar[bool] = True
+    Options: ClassVar[type[MetricOptions]] = MetricOptions
+
+    def __init__(self, options: MetricOptions | None = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    def read(self, answer: Answer) -> str | None:
+        return answer.parsed
 
     def score(self, answer: Answer) -> float | None:
         return None
