@@ -23,7 +23,7 @@ import duckdb
 
 from ftlab.errors import StorageError, UsageError
 from ftlab.files import fsync_dir, fsync_file, storage_errors, write_atomic
-from ftlab.store.migrations import check_version
+from ftlab.store.migrations import VERSION, check_version, migrate
 
 KEEP = 3
 MIN_INTERVAL = 2.0
@@ -212,13 +212,26 @@ def _attach(path: Path, number: int) -> Snapshot:
     try:
         connection.execute(f"ATTACH {_literal(path)} AS ledger (READ_ONLY)")
         connection.execute("USE ledger")
+        if check_version(connection, str(path)) < VERSION:
+            _upgrade(connection, path)
         for statement in _LOCKDOWN:
             connection.execute(statement)
-        check_version(connection, str(path))
     except BaseException:
         connection.close()
         raise
     return Snapshot(connection, number)
+
+
+def _upgrade(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Put a copy in memory, brought to this version, in the place of a snapshot that an older ftlab published."""
+    connection.execute("USE memory")
+    connection.execute("DETACH ledger")
+    connection.execute(f"ATTACH {_literal(path)} AS published (READ_ONLY)")
+    connection.execute("ATTACH ':memory:' AS ledger")
+    connection.execute("COPY FROM DATABASE published TO ledger")
+    connection.execute("DETACH published")
+    connection.execute("USE ledger")
+    migrate(connection, str(path))
 
 
 def _literal(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ftlab.decide.build import build_view
 from ftlab.store import queries
 from ftlab.store.ledger import LEDGER_FILE, Ledger
 from ftlab.store.migrations import VERSION, stored_version
@@ -41,3 +42,19 @@ def test_a_stored_ledger_opens_and_answers(golden: Path, tmp_path: Path) -> None
         looks = cursor.execute("SELECT number, looks FROM test_openings").fetchall()
         assert looks == ([] if golden.stem == "ledger-v1" else [(1, 1)])
         assert queries.curves(cursor, [rows[5].run_id], ["train/loss"])
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+def test_a_snapshot_that_an_older_version_published_is_read_as_it_is(golden: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    shutil.copy(golden, folder / "1.duckdb")
+    (folder / "CURRENT").write_text("1")
+    before = (folder / "1.duckdb").read_bytes()
+    with open_snapshot(tmp_path) as snapshot:
+        cursor = snapshot.cursor()
+        (experiment,) = queries.experiments(cursor)
+        view = build_view(cursor, experiment.experiment_id, snapshot.number)
+        assert view.conclusion.sentence
+        assert len(view.openings) == (0 if golden.stem == "ledger-v1" else 1)
+    assert (folder / "1.duckdb").read_bytes() == before
