@@ -29,8 +29,9 @@ class Sight:
         """One line for people."""
         arms = plural(self.compared, "arm")
         if self.effect is None:
-            return f"{self.split}: {count(self.rows)} rows are too few to show any difference of {arms}"
-        return f"{self.split}: {amount(self.effect)} or more, by {count(self.rows)} rows and {arms} compared"
+            return f"{count(self.rows)} {self.split} rows are too few to show any difference of {arms}"
+        shown = f"{count(self.rows)} {self.split} rows show differences of {amount(self.effect)} and more"
+        return f"{shown}, {arms} compared"
 
 
 def sights(plan: Plan, rows: Mapping[str, int]) -> list[Sight]:

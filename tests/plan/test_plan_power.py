@@ -35,4 +35,4 @@ def test_more_rows_show_less(make_plan: Callable[..., Plan]) -> None:
 def test_rows_too_few_for_anything_are_said_to_be_so(make_plan: Callable[..., Plan]) -> None:
     (sight,) = sights(make_plan(), {"validation": 5, "test": 0})
     assert sight.effect is None
-    assert sight.words.startswith("validation: 5 rows are too few to show any difference")
+    assert sight.words.startswith("5 validation rows are too few to show any difference")

@@ -98,8 +98,8 @@ def test_an_experiment_without_prompting_is_told(make_plan: Planner) -> None:
 
 def test_too_few_rows_for_the_wanted_gain_are_told(make_plan: Planner, tmp_path: Path) -> None:
     message = findings(make_plan())["few_validation_rows"]
-    assert message.startswith("validation: 20 rows are too few to show any difference of ")
+    assert message.startswith("20 validation rows are too few to show any difference of ")
     enough_rows(tmp_path)
     message = findings(make_plan(overrides=(ENOUGH,)))["few_validation_rows"]
-    assert "points or more, by 200 rows and " in message
+    assert message.startswith("200 validation rows show differences of ")
     assert "min_gain is 2 points" in message
