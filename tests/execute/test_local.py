@@ -10,7 +10,7 @@ import pytest
 from ftlab.events import Status
 from ftlab.execute import local
 from ftlab.execute.attempts import create_attempt
-from ftlab.execute.local import LocalExecutor, describe_death
+from ftlab.execute.local import SPINS, LocalExecutor, describe_death
 from ftlab.store.journal import read_events
 from ftlab.testing.executor_contract import FAKE_PIPELINE, ExecutorContract
 from ftlab.testing.fakes import fake_plan
@@ -36,12 +36,18 @@ def test_a_worker_never_has_less_than_one_thread(monkeypatch, tmp_path: Path) ->
     assert LocalExecutor(tmp_path, FAKE_PIPELINE, 8)._environment(0)["OMP_NUM_THREADS"] == "1"
 
 
-def test_threads_of_a_worker_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+def test_threads_of_a_worker_soon_sleep_while_they_wait_unless_the_user_says_otherwise(
+    monkeypatch, tmp_path: Path
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     executor = LocalExecutor(tmp_path, FAKE_PIPELINE, 1)
-    assert executor._environment(0)["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert executor._environment(0)["GOMP_SPINCOUNT"] == SPINS
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert executor._environment(0)["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in executor._environment(0)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert executor._environment(0)["GOMP_SPINCOUNT"] == "7"
 
 
 def test_a_pipeline_that_cannot_be_built_fails_the_run_with_its_reason(tmp_path: Path) -> None:
