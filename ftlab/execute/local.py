@@ -30,8 +30,8 @@ CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal
 SPINS = "2000"
 """How often a thread of libgomp looks again before it sleeps: some ten microseconds, which most waits are shorter than.
 
-On two cores a LoRA step took 1.8 s by this, 1.7 s by libgomp's own 300,000, and 2.6 s by sleeping at once; beside two busy
-processes 3.1 s by this and 4.4 s by sleeping (`GOMP_SPINCOUNT=... python -m benchmarks.training_step --methods lora`).
+On two cores a LoRA step took 1.8 s by this, 1.7 s by 200,000, and 2.6 s by sleeping at once; beside two busy processes
+3.1 s by this and 4.4 s by sleeping (`GOMP_SPINCOUNT=... python -m benchmarks.training_step --methods lora`).
 """
 
 
