@@ -25,7 +25,8 @@ def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: 
         names = ", ".join(text.one_line(view.label) for view in late)
         parts.append(MissingPart(what=f"differences to the best prompt of {names}", why="not computed yet"))
     if facts.openings and facts.decision_split != TEST:
-        why = f"opened, and not all answered; `ftlab decide {facts.experiment_id}` goes on"
+        state = "opened, and not all answered" if facts.arms_on(TEST) else "opened for arms that are no longer planned"
+        why = f"{state}; `ftlab decide {facts.experiment_id}` goes on"
         parts.append(MissingPart(what="the sealed test rows", why=why))
     if not facts.benchmarks:
         parts.append(MissingPart(what="forgetting", why="the spec names no benchmark"))

@@ -24,6 +24,7 @@ from ftlab.execute.attempts import (
     close_dead_attempts,
     create_attempt,
     list_attempts,
+    read_config,
     read_end,
     run_folder,
 )
@@ -34,6 +35,7 @@ from ftlab.execute.progress import Display, Progress, RunEnd
 from ftlab.execute.stages import StageStore
 from ftlab.execute.worker import CANCELLED_REASON
 from ftlab.files import write_atomic
+from ftlab.plan.opening import TEST
 from ftlab.plan.run import Plan, RunConfig
 
 TICK_SECONDS = 0.25
@@ -83,7 +85,22 @@ def run_is_done(config: RunConfig, results: Path, stages: StageStore) -> bool:
     end = read_end(attempts[-1]) if attempts else None
     if end is None or end.status is not Status.COMPLETE:
         return False
+    if TEST in config.splits and not _told(config, attempts):
+        return False
     return all(stages.complete(stage.kind, stage.key) is not None for stage in config.stages)
+
+
+def _told(config: RunConfig, attempts: list[Path]) -> bool:
+    """Whether some attempt of the run has passed all these stages and so told the ledger of them.
+
+    Test rows may have been answered under another run's name: the stages then stand, and this run has yet to say so.
+    """
+    wanted = set(config.stages)
+    return any(
+        wanted <= set(read_config(attempt).stages)
+        for attempt in reversed(attempts)
+        if (end := read_end(attempt)) is not None and end.status is Status.COMPLETE
+    )
 
 
 def unfinished_runs(plan: Plan, results: Path) -> list[RunConfig]:

@@ -179,3 +179,22 @@ def test_a_pipeline_stops_at_a_gate(ran: Desk) -> None:
     assert closed.stderr.startswith("gate not met: n<1000 holds for lora r=")
     assert ran("compare", "lora", "few_shot", "--fail-if", "delta").returncode == 2
     assert ran("compare", "--fail-if", "delta<1").returncode == 2
+
+
+def test_arms_whose_answers_are_known_are_decided_again_without_a_look(ran: Desk) -> None:
+    """A benchmark more makes every arm another one; what the arms answer on test is on disk already."""
+    desk = ran
+    assert desk("decide", fake=FAIR).returncode == 0
+    answered = answered_on_test(desk)
+    (desk.folder / "spec.yaml").write_text(WITH_PROMPTS + "benchmarks: {tasks: [builtin:piqa], limit: 10}\n")
+    run = desk("run", "spec.yaml", fake=FAIR)
+    assert run.returncode == 0, run.stderr
+    assert "opened for arms that are no longer planned" in " ".join(run.stdout.split())
+
+    done = desk("decide", fake=FAIR)
+    assert done.returncode == 0, done.stderr
+    assert answered_on_test(desk) == answered
+    assert [one["looks"] for one in openings(desk)] == [3, 0]
+    view = json.loads(desk("show", "--json").stdout)
+    assert (view["split"], view["test_looks"]) == ("test", 1)
+    assert all(arm["benchmarks"] for arm in view["arms"])
