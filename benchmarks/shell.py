@@ -135,9 +135,9 @@ def _lm_eval(run: RunConfig, model: Path, folder: Path) -> Taken:
     tasks = folder / "tasks"
     tasks.mkdir()
     for name in names:
-        rows = BENCHMARKS.load(name).fetch()
+        rows = ", ".join(f"{split}: {path}" for split, path in BENCHMARKS.load(name).fetch().items())
         text = (task_folder() / f"{name}.yaml").read_text()
-        (tasks / f"{name}.yaml").write_text(f"{text}\ndataset_kwargs: {{data_files: {{validation: {rows}}}}}\n")
+        (tasks / f"{name}.yaml").write_text(f"{text}\ndataset_kwargs: {{data_files: {{{rows}}}}}\n")
     trained = folder / "trained"
     adapter = (trained / "adapter_config.json").exists()
     weights = trained if trained.exists() and not adapter else model
