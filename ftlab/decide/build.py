@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import duckdb
 
-from ftlab import text
 from ftlab.decide.compare import paired
-from ftlab.decide.costs import Summaries, cost_of, read_summaries
+from ftlab.decide.costs import read_summaries
 from ftlab.decide.economics import with_economics
-from ftlab.decide.facts import ArmFacts, Facts, RunFacts, read_facts
+from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
-from ftlab.decide.gates import Rule, gate_all, gate_within, loss_limit
-from ftlab.decide.labels import label_figures
+from ftlab.decide.gates import Rule, loss_limit
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.pairs import Scores, scores_of
 from ftlab.decide.regressions import regressions
+from ftlab.decide.rows import arm_view, comparisons, with_selection
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import (
     ArmView,
-    BenchmarkChange,
     DecisionView,
     Estimate,
-    Gate,
     Majority,
     OpeningView,
     PairedDifference,
@@ -38,21 +35,6 @@ from ftlab.evaluate.benchmarks import group_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
 from ftlab.text import SHARE
-
-_ORDER = (
-    Status.FAILED,
-    Status.OOM,
-    Status.KILLED,
-    Status.CANCELLED,
-    Status.WAITING,
-    Status.RUNNING,
-    Status.PRUNED,
-    Status.COMPLETE,
-)
-"""The least finished first."""
-
-Stored = Mapping[tuple[str, str, str], tuple[PairedDifference, str]]
-"""Comparisons by (kind, metric or task, arm), each with the metric."""
 
 
 def build_view(
@@ -77,10 +59,10 @@ def build_view(
     baseline = facts.baseline(split)
     rule = _rule(facts, split)
     summaries = read_summaries(cursor, (*facts.arms, *facts.bases))
-    stored = _comparisons(cursor, facts, split, baseline)
-    views = [_arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
+    stored = comparisons(cursor, facts, split, baseline)
+    views = [arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
     if split == TEST:
-        views = _with_selection(cursor, facts, views)
+        views = with_selection(cursor, facts, views)
     horizon = facts.decision.get("horizon_requests")
     views = with_economics(arranged(views, facts, split, baseline), facts.prices, horizon)
     progress = _progress(facts)
@@ -188,190 +170,6 @@ def _rule(facts: Facts, split: str) -> Rule:
 def _unit(facts: Facts, split: str, metric: str) -> str:
     row = facts.row(split, metric)
     return row.unit if row else SHARE
-
-
-def _comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, baseline: ArmFacts | None) -> Stored:
-    rows = cursor.execute(
-        "SELECT kind, metric, arm_id, task, n, dropped, estimate, low, high, p, p_adjusted, fixed, broke, method "
-        "FROM comparisons WHERE experiment_id = ? AND estimate IS NOT NULL "
-        "AND (kind = 'benchmark' OR (split = ? AND baseline_arm_id = ?))",
-        [facts.experiment_id, split, baseline.arm_id if baseline else ""],
-    ).fetchall()
-    stored = {}
-    for kind, metric, arm_id, task, n, dropped, value, low, high, p, adjusted, fixed, broke, method in rows:
-        difference = PairedDifference(
-            estimate=Estimate(value=value, low=low, high=high, n=n, method=method),
-            p_value=p,
-            fixed=fixed,
-            broke=broke,
-            dropped=dropped,
-            p_adjusted=adjusted,
-            # The decision metric's rows, and no others, are corrected for the whole table.
-            simultaneous=kind == "method" and metric == facts.metric and low is not None,
-        )
-        stored[kind, task if kind == "benchmark" else metric, arm_id] = (difference, metric)
-    return stored
-
-
-def _arm_view(
-    facts: Facts,
-    arm: ArmFacts,
-    split: str,
-    rule: Rule,
-    baseline: ArmFacts | None,
-    stored: Stored,
-    summaries: Summaries,
-) -> ArmView:
-    metrics = {name: found for name in facts.metrics if (found := _estimate(arm, split, name))}
-    benchmarks = _benchmarks(facts, arm, rule, stored, summaries)
-    compared = stored.get(("method", facts.metric, arm.arm_id))
-    status = _status(arm)
-    return ArmView(
-        arm_id=arm.arm_id,
-        run_ids=[run.run_id for run in arm.runs],
-        method_name=arm.method_name,
-        family=arm.family,
-        label=arm.label,
-        status=status,
-        reason=_reason(arm, status, split, facts.metric),
-        seeds=[run.seed for run in arm.runs],
-        is_baseline=arm is baseline,
-        is_best_of_method=False,
-        metrics=metrics,
-        difference=compared[0] if compared and arm is not baseline else None,
-        benchmarks=benchmarks,
-        cost=cost_of(arm, split, summaries),
-        config=dict(arm.method),
-        varied=dict(arm.varied),
-        on_front=False,
-        model=arm.model_source,
-        forgetting_gate=_forgetting_gate(facts, benchmarks),
-        format_gate=_format_gate(rule, metrics),
-        labels=label_figures(arm, split, _estimate),
-    )
-
-
-def _with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[ArmView]) -> list[ArmView]:
-    """The arms of a view of test with what chose them: their role, and their figures on validation."""
-    by_id = {arm.arm_id: arm for arm in facts.arms}
-    roles = facts.opened()
-    chosen_on = _comparisons(cursor, facts, "validation", facts.baseline("validation"))
-    return [
-        view.model_copy(
-            update={
-                "role": roles.get(view.arm_id),
-                "validation": _estimate(by_id[view.arm_id], "validation", facts.metric),
-                "validation_difference": chosen_on.get(("method", facts.metric, view.arm_id), (None, ""))[0],
-            }
-        )
-        for view in views
-    ]
-
-
-def _estimate(arm: ArmFacts, split: str, metric: str) -> Estimate | None:
-    """A metric over the arm's seeds: means of the values and of the ends.
-
-    Seeds answer the same examples, so what the choice of examples leaves open does not shrink with more seeds.
-    """
-    rows = [row for run in arm.runs if (row := run.metrics.get((split, metric))) and row.value is not None]
-    if not rows:
-        return None
-    suffix = f"; averaged over {len(rows)} seeds" if len(rows) > 1 else ""
-    return Estimate(
-        value=sum(row.value for row in rows if row.value is not None) / len(rows),
-        low=_mean([row.low for row in rows]),
-        high=_mean([row.high for row in rows]),
-        n=rows[0].n,
-        method=f"{rows[0].interval or ''}{suffix}",
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if values and len(known) == len(values) else None
-
-
-def _benchmarks(facts: Facts, arm: ArmFacts, rule: Rule, stored: Stored, summaries: Summaries) -> list[BenchmarkChange]:
-    changes = []
-    for task in facts.benchmarks:
-        compared = stored.get(("benchmark", task, arm.arm_id))
-        base_key = facts.base_benchmark_key(arm, task)
-        if compared is None or base_key is None:
-            continue
-        difference, metric = compared
-        base = _benchmark_estimate([base_key], metric, summaries)
-        after = _benchmark_estimate(arm.keys("benchmark", task), metric, summaries)
-        if base is None or after is None:
-            continue
-        limit = rule.limit(task)
-        chance = summaries.get(("benchmark", base_key), {}).get("chance")
-        changes.append(
-            BenchmarkChange(
-                task=task,
-                metric=metric,
-                base=base,
-                arm=after,
-                difference=difference,
-                within_limit=gate_within(difference.estimate.low, difference.estimate.high, limit),
-                limit=limit,
-                group=group_of(task),
-                chance=chance,
-                informative=None if chance is None or base.low is None else base.low > chance,
-            )
-        )
-    return changes
-
-
-def _benchmark_estimate(keys: Iterable[str], metric: str, summaries: Summaries) -> Estimate | None:
-    found = [summaries.get(("benchmark", key), {}).get("metrics", {}).get(metric) for key in keys]
-    rows = [row for row in found if row and row.get("value") is not None]
-    if not rows:
-        return None
-    return Estimate(
-        value=sum(row["value"] for row in rows) / len(rows),
-        low=_mean([row.get("low") for row in rows]),
-        high=_mean([row.get("high") for row in rows]),
-        n=rows[0].get("n"),
-        method="Wilson" if len(rows) == 1 else f"Wilson; averaged over {len(rows)} seeds",
-    )
-
-
-def _forgetting_gate(facts: Facts, changes: Sequence[BenchmarkChange]) -> Gate | None:
-    if not facts.benchmarks:
-        return None
-    absent: list[Gate] = ["not shown"] if len(changes) < len(facts.benchmarks) else []
-    return gate_all([*absent, *(change.within_limit for change in changes)])
-
-
-def _format_gate(rule: Rule, metrics: Mapping[str, Estimate]) -> Gate | None:
-    if rule.min_valid_format is None:
-        return None
-    found = metrics.get("valid_format")
-    return gate_within(found.low, found.high, -rule.min_valid_format) if found else "not shown"
-
-
-def _status(arm: ArmFacts) -> Status:
-    found = {Status(run.status) for run in arm.runs}
-    return next((status for status in _ORDER if status in found), Status.WAITING)
-
-
-def _reason(arm: ArmFacts, status: Status, split: str, metric: str) -> str | None:
-    """Why the arm's result is absent or rests on fewer seeds than planned."""
-    run = next((run for run in arm.runs if run.status == status), None)
-    said = text.one_line(run.reason, 300) if run and run.reason else None
-    measured = sum((split, metric) in run.metrics for run in arm.runs)
-    if measured == len(arm.runs) and status is Status.COMPLETE:
-        return None
-    if status in (Status.WAITING, Status.RUNNING) and not measured:
-        return "waiting to run" if status is Status.WAITING else _doing(run)
-    words = said or str(status.value)
-    return f"{measured} of {len(arm.runs)} seeds have a result; {words}" if 0 < measured < len(arm.runs) else words
-
-
-def _doing(run: RunFacts | None) -> str:
-    if run is None or not run.stages:
-        return "running"
-    return f"running, {len(run.done)} of {len(run.stages)} stages done"
 
 
 def _finalists(views: Sequence[ArmView], facts: Facts) -> list[ArmFacts]:
