@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
-from ftlab.decide.measure import item_metric, item_scores, seed_mean
+from ftlab.decide.measure import item_metric, item_scores, seed_rows
 from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
 from ftlab.plan.identity import digest
 from ftlab.statistics.multiple import holm
@@ -174,7 +174,7 @@ def _benchmark(
 
     def compute() -> list[Comparison]:
         scores = item_scores(connection, [base, *keys], metric)
-        after = seed_mean(arm, "benchmark", task, scores)
+        after = seed_rows(arm, "benchmark", task, scores)
         before = scores.get(base)
         if before is None or after is None:
             return []
@@ -182,7 +182,7 @@ def _benchmark(
             n = int(np.isfinite(before).sum())
             pair: Pair = (arm, PairedResult(0.0, 0.0, 0.0, 1.0, n, 0, 0, SAME_WEIGHTS), 0)
         else:
-            pair = on_shared(arm, before, after, 1.0, _seed(inputs), len(keys))
+            pair = on_shared(arm, before[None, :], after, 1.0, _seed(inputs))
         return [_row(facts, "benchmark", metric, "", task, arm, pair, inputs)]
 
     return {("benchmark", metric, "", arm.arm_id, task, inputs)}, compute

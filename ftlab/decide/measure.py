@@ -79,10 +79,13 @@ def labels(cursor: duckdb.DuckDBPyConnection, dataset_key: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def seed_mean(arm: ArmFacts, kind: str, name: str, scores: dict[str, Floats]) -> Floats | None:
-    """An arm's score of each example, averaged over its seeds; NaN where one seed lacks it. None without scores."""
-    arrays = [scores[key] for run in arm.runs if (key := run.key(kind, name)) and key in scores]
-    return np.mean(arrays, axis=0) if arrays else None
+def seed_rows(arm: ArmFacts, kind: str, name: str, scores: dict[str, Floats]) -> Floats | None:
+    """An arm's scores, shape (seeds, examples); NaN where a seed lacks an example's. None without scores.
+
+    Seeds that share their answers (a prompt that draws nothing, decoded greedily) are one row.
+    """
+    rows = [scores[key] for key in arm.keys(kind, name) if key in scores]
+    return np.stack(rows) if rows else None
 
 
 def _by_key(columns: dict[str, Any], keys: Sequence[str]) -> dict[str, Floats]:

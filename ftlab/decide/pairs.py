@@ -9,10 +9,11 @@ import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts
-from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_mean
+from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_rows
 from ftlab.evaluate.metrics.make import corpus_metric
 from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.paired import PairedResult, paired_difference
+from ftlab.statistics.replicates import ALPHA, SeedNoise, replicated_difference, seed_noise, with_seed_noise
 from ftlab.statistics.simultaneous import mean_differences, widening
 
 Pair = tuple[ArmFacts, PairedResult, int]
@@ -43,21 +44,25 @@ def compute_pair(
     `scores` are what `scores_of` read for these arms, when the caller has them already.
     """
     scores = scores_of(cursor, [baseline, arm], split, metric) if scores is None else scores
-    before = seed_mean(baseline, "scores", split, scores)
-    after = seed_mean(arm, "scores", split, scores)
+    before = seed_rows(baseline, "scores", split, scores)
+    after = seed_rows(arm, "scores", split, scores)
     if before is not None and after is not None:
-        seeds = max(len(baseline.keys("scores", split)), len(arm.keys("scores", split)))
-        return on_shared(arm, before, after, _sign(facts, split, metric), seed, seeds)
+        return on_shared(arm, before, after, _sign(facts, split, metric), seed)
     return _corpus(cursor, facts, baseline, arm, split, metric, seed)
 
 
-def on_shared(arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int, seeds: int) -> Pair:
-    """The paired difference on the examples that both have a score for."""
-    scored_before, scored_after = np.isfinite(before), np.isfinite(after)
+def on_shared(arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int) -> Pair:
+    """The paired difference on the examples that both sides have scores for, `(seeds, examples)` each.
+
+    With several seeds the interval holds both levels of chance, the examples and the seeds.
+    """
+    scored_before, scored_after = np.isfinite(before).all(axis=0), np.isfinite(after).all(axis=0)
     both = scored_before & scored_after
-    result = paired_difference((sign * before[both]).tolist(), (sign * after[both]).tolist(), seed)
-    if seeds > 1:
-        result = replace(result, method=f"{result.method}; scores averaged over seeds")
+    one, other = sign * before[:, both], sign * after[:, both]
+    if len(one) == len(other) == 1:
+        result = paired_difference(one[0].tolist(), other[0].tolist(), seed)
+    else:
+        result = replicated_difference(one, other, seed, baseline_has_seeds=len(one) > 1).difference
     return arm, result, int((scored_before ^ scored_after).sum())
 
 
@@ -129,26 +134,34 @@ def simultaneous(
     """The same results with intervals that hold together over all arms."""
     if not pairs:
         return []
-    before = seed_mean(baseline, "scores", split, scores)
+    before = seed_rows(baseline, "scores", split, scores)
     if before is None:
         return [_widened(pair, len(pairs)) for pair in pairs]
+    rows = [_rows_of(arm, split, scores) for arm, _, _ in pairs]
     sign = _sign(facts, split, facts.metric)
-    columns = [sign * (_scores_of(arm, split, scores) - before) for arm, _, _ in pairs]
-    matrix = np.stack(columns, axis=1)
+    matrix = np.stack([sign * (after.mean(axis=0) - before.mean(axis=0)) for after in rows], axis=1)
     matrix = matrix[np.isfinite(matrix).any(axis=1)]
     bounded = all(np.nanmin(array) >= 0.0 and np.nanmax(array) <= 1.0 for array in scores.values())
     joint = mean_differences(matrix, seed, bounded=bounded)
     kind = f"simultaneous over {len(pairs)} arms (max-T, {joint.draws} draws)"
-    return [
-        (arm, replace(result, low=float(low), high=float(high), method=_joined(kind, result.method)), dropped)
-        for (arm, result, dropped), low, high in zip(pairs, joint.low, joint.high, strict=True)
-    ]
+    found = []
+    for (arm, result, dropped), after, low, high in zip(pairs, rows, joint.low, joint.high, strict=True):
+        held = replace(result, low=float(low), high=float(high), method=_joined(kind, result.method))
+        ends = with_seed_noise(held, _noises(before, after), ALPHA / len(pairs))
+        found.append((arm, replace(held, low=ends[0], high=ends[1]), dropped))
+    return found
 
 
-def _scores_of(arm: ArmFacts, split: str, scores: dict[str, Floats]) -> Floats:
-    mean = seed_mean(arm, "scores", split, scores)
-    assert mean is not None, "an arm without scores has no pair"
-    return mean
+def _noises(*sides: Floats) -> list[SeedNoise]:
+    """The seed noise of each side that has several seeds."""
+    finite = (rows[:, np.isfinite(rows).all(axis=0)] for rows in sides)
+    return [noise for rows in finite if (noise := seed_noise(rows)) is not None]
+
+
+def _rows_of(arm: ArmFacts, split: str, scores: dict[str, Floats]) -> Floats:
+    rows = seed_rows(arm, "scores", split, scores)
+    assert rows is not None, "an arm without scores has no pair"
+    return rows
 
 
 def _widened(pair: Pair, arms: int) -> Pair:

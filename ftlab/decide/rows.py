@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import stdev
 
 import duckdb
 
@@ -81,6 +82,7 @@ def arm_view(
         is_baseline=arm is baseline,
         is_best_of_method=False,
         metrics=metrics,
+        seed_sd=_seed_sd(arm, split, facts.metric),
         difference=compared[0] if compared and arm is not baseline else None,
         benchmarks=benchmarks,
         cost=cost_of(arm, split, summaries),
@@ -92,6 +94,16 @@ def arm_view(
         format_gate=_format_gate(rule, metrics),
         labels=label_figures(arm, split, _estimate),
     )
+
+
+def _seed_sd(arm: ArmFacts, split: str, metric: str) -> float | None:
+    """Over the seeds that have answers of their own: those of a prompt that draws nothing are one."""
+    by_key = {
+        key: row.value
+        for run in arm.runs
+        if (key := run.key("scores", split)) and (row := run.metrics.get((split, metric))) and row.value is not None
+    }
+    return stdev(by_key.values()) if len(by_key) > 1 else None
 
 
 def with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[ArmView]) -> list[ArmView]:

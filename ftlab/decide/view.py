@@ -140,6 +140,8 @@ class ArmView(ViewPart):
     is_best_of_method: bool
     metrics: dict[str, Estimate]
     """Every metric by its name, e.g. `accuracy`; the decision metric among them."""
+    seed_sd: float | None = None
+    """By how much the decision metric scatters over the arm's seeds (a standard deviation); None for one seed."""
     difference: PairedDifference | None
     """The decision metric against the baseline; None for the baseline itself and for arms without a result."""
     benchmarks: list[BenchmarkChange]

@@ -49,7 +49,14 @@ def _seeds(view: DecisionView) -> str:
     most = max((len(arm.seeds) for arm in view.arms), default=0)
     if most <= 1:
         return "one: how much another would change is not measured"
-    return f"{most} for each arm; the intervals cover the choice of examples, not of seeds"
+    unit = fmt.difference_unit(view.metric_unit)
+    spread = [
+        f"{fmt.label(arm, 40)} ±{fmt.signed(arm.seed_sd, view.metric_unit).lstrip('+')}"
+        for arm in view.arms
+        if arm.seed_sd is not None and arm.is_best_of_method
+    ]
+    scatter = f"; they scatter by (standard deviation, {unit}): {', '.join(spread)}" if spread else ""
+    return f"{most} for each arm; the intervals cover the choice of examples and of seeds{scatter}"
 
 
 def _corrections(view: DecisionView) -> str:

@@ -142,8 +142,24 @@ def test_several_seeds_are_averaged_before_they_are_compared():
     row = _row(ledger, "method", "accuracy", "lora")
     assert row["n"] == N
     assert row["estimate"] == pytest.approx((66 - 48) / N)
-    assert "averaged over seeds" in row["method"]
+    assert "Student's t over 2 and 2 seeds" in row["method"]
     assert "2 seeds" in _row(ledger, "method", "macro_f1", "lora")["method"]
+
+
+def test_seeds_that_scatter_widen_the_interval_and_equal_ones_do_not():
+    few = FakeArm("few", "prompt", [outcomes(N, 48)])
+
+    def interval(*rights: int) -> tuple[float, float]:
+        ledger = SmallLedger([few, FakeArm("lora", "adapter", [outcomes(N, right) for right in rights])])
+        update_comparisons(ledger.connection)
+        row = _row(ledger, "method", "accuracy", "lora")
+        assert row["estimate"] == pytest.approx((66 - 48) / N)
+        return row["low"], row["high"]
+
+    one, equal, scattered = interval(66), interval(66, 66, 66), interval(46, 66, 86)
+    assert equal == pytest.approx(one, abs=0.01)
+    assert scattered[0] < one[0] - 0.1
+    assert scattered[1] > one[1] + 0.1
 
 
 def test_a_corpus_metric_as_the_decision_is_widened_for_all_arms():

@@ -66,3 +66,18 @@ def test_money_is_shown_where_there_are_prices(decided: DecisionView) -> None:
     assert set(rows) == {arm.label for arm in decided.arms}
     baseline = next(arm for arm in decided.arms if arm.is_baseline)
     assert pays_back(baseline) == "best prompt"
+
+
+def test_the_spread_of_several_seeds_is_shown_apart(tmp_path: Path) -> None:
+    experiment = make_results(tmp_path, examples=80, items=10, seeds=(0, 1, 2))
+    with Ledger(tmp_path) as ledger:
+        ledger.catch_up()
+        update_comparisons(ledger.connection)
+        view = build_view(ledger.connection, experiment)
+    rows = dict(assurance(view))
+    assert rows["seeds"].startswith(
+        "3 for each arm; the intervals cover the choice of examples and of seeds; they scatter"
+    )
+    best = next(arm for arm in view.arms if arm.method_name == "full" and arm.is_best_of_method)
+    assert best.seed_sd is not None
+    assert f"{best.label} ±{100 * best.seed_sd:.1f}" in rows["seeds"]
