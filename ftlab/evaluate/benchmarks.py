@@ -1,7 +1,7 @@
 """General benchmarks by lm-eval: the same items for the base and for every arm, item by item, with log-likelihoods.
 
-`builtin:<name>` tasks ship with ftlab and need no hub; any other name is one of lm-eval's own registry. Folders with
-tasks of a user's own are not offered: an lm-eval YAML may name Python code to run.
+`builtin:<name>` tasks ship with ftlab and need no hub; any other name is one of lm-eval's own registry, or a task of
+the user's own that the spec allows by name (`ftlab.evaluate.own_tasks`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, suggest
 from ftlab.errors import FetchError, UnknownNameError, UsageError
+from ftlab.evaluate.own_tasks import OwnTask
 from ftlab.evaluate.registry import task_names
-from ftlab.events import Reporter
+from ftlab.events import EventType, Reporter
 from ftlab.paths import cache_dir
 from ftlab.spec.schema import BenchmarkSpec
 from ftlab.text import one_line
@@ -35,13 +36,16 @@ STDERR_DRAWS = 1000
 """lm-eval's bootstrap of the standard errors that have no closed form."""
 
 
-def benchmark_version(task: str) -> str:
-    """What a task's result depends on besides the model. Light: no torch, no lm-eval.
+def benchmark_version(task: str, own: OwnTask | None = None) -> str:
+    """What a task's result depends on besides the model; of a task of the user's own, its files. Light: no torch.
 
     Raises UnknownNameError for an unknown builtin; `check_task` also checks the names of lm-eval's registry.
     """
     builtin = _builtin(task)
-    return builtin.version() if builtin else f"lm-eval {metadata.version('lm-eval')}"
+    harness = f"lm-eval {metadata.version('lm-eval')}"
+    if builtin:
+        return builtin.version()
+    return f"{own.version}, {harness}" if own else harness
 
 
 def benchmark_facts(task: str) -> dict[str, Any]:
@@ -63,15 +67,23 @@ def group_of(task: str) -> str:
         return "other"
 
 
-def check_task(task: str) -> None:
+def check_task(task: str, own: OwnTask | None = None) -> None:
     """Raise UnknownNameError, with the nearest name, unless `task` exists. Light: no torch, no lm-eval.
 
-    Raises UsageError for a path, before anything of it is read: a task file of a user's own may name code to run.
+    Raises UsageError for a path, before anything of it is read: a task file of a user's own may name code to run, and
+    `own` says that the spec allows it. Also for a task of the user's own with a name of lm-eval's: on a page the two
+    could not be told apart.
     """
+    if own is not None:
+        own.check()
+        if task in task_names():
+            raise UsageError(f"benchmark '{task}' is a task of lm-eval's registry too; give your own another name")
+        return
     if _builtin(task) is None and looks_like_path(task):
         raise UsageError(
             f"benchmark '{one_line(task)}' is a path, and an lm-eval task file may name Python code to run; "
-            f"name a task of `lm-eval ls tasks` or a builtin ({_offered()})"
+            f"name a task of `lm-eval ls tasks` or a builtin ({_offered()}), or allow your own by its name: "
+            "benchmarks.own: {<task>: <folder>}"
         )
     if _builtin(task) is None and task not in (known := task_names()):
         near = suggest(task, [*known, *(f"{BUILTIN}{name}" for name in BENCHMARKS.names())])
@@ -106,6 +118,7 @@ def run_benchmark(
     out: Path,
     report: Reporter,
     batch_tokens: int = 4096,
+    own: OwnTask | None = None,
 ) -> dict[str, Any]:
     """Run one task on `model` (with the tokenizer of `loaded`) and write items.parquet, results.json and summary.json.
 
@@ -117,7 +130,15 @@ def run_benchmark(
     from ftlab.evaluate.harness import LoadedLM
 
     started = time.perf_counter()
-    tasks = load_tasks(task, bench.shots, report)
+    if own is not None:
+        report(
+            EventType.WARNING,
+            code="own_benchmark",
+            message=f"benchmark '{task}' is a task of your own; any Python code that its files in "
+            f"'{own.folder.name}' name was run ({own.version})",
+            step=None,
+        )
+    tasks = load_tasks(task, bench.shots, report, own)
     language_model = LoadedLM(model, loaded.tokenizer, batch_tokens, report)
     results = _evaluate(task, language_model, tasks, bench)
     items = list(read_items(tasks["tasks"], results["samples"]))
@@ -128,7 +149,7 @@ def run_benchmark(
         known["chance"] = chance_of(items)
     summary = {
         "task": task,
-        "version": benchmark_version(task),
+        "version": benchmark_version(task, own),
         **summarize(task.removeprefix(BUILTIN), tasks, results, items),
         **({"primary": builtin.primary} if builtin else {}),
         **known,
@@ -145,7 +166,7 @@ def run_benchmark(
     return summary
 
 
-def load_tasks(task: str, shots: int | None, report: Reporter) -> dict[str, Any]:
+def load_tasks(task: str, shots: int | None, report: Reporter, own: OwnTask | None = None) -> dict[str, Any]:
     """lm-eval's task objects for one name, `{"tasks": {name: Task}, ...}`, with their few-shot settings made.
 
     Raises as `run_benchmark`.
@@ -160,8 +181,8 @@ def load_tasks(task: str, shots: int | None, report: Reporter) -> dict[str, Any]
             # Without lm-eval's own folder, whose 14,000 names take 17 s to read.
             tasks = TaskManager(include_defaults=False).load([{**builtin.config(), "dataset_kwargs": files}])
     else:
-        check_task(task)
-        tasks = _load_from_registry(task)
+        check_task(task, own)
+        tasks = _load_own(own) if own else _load_from_registry(task)
     for each in tasks["tasks"].values():
         # What `simple_evaluate` does before `evaluate`; it would also run git and list the environment.
         own = each.get_config("num_fewshot")
@@ -169,6 +190,21 @@ def load_tasks(task: str, shots: int | None, report: Reporter) -> dict[str, Any]
             each.set_config(key="num_fewshot", value=shots or 0)
         each.set_fewshot_seed(seed=SEED)
     return tasks
+
+
+def _load_own(own: OwnTask) -> dict[str, Any]:
+    """A task of the user's own. Here its code runs, and may do so again while the task is evaluated.
+
+    Files that it names start from its folder, so that it means the same wherever a sweep is started.
+    """
+    from lm_eval.tasks import TaskManager
+
+    try:
+        with _quiet(), chdir(own.folder):
+            return TaskManager(include_path=str(own.folder), include_defaults=False).load([own.name])
+    except Exception as error:  # anything at all: it is a stranger's code
+        reason = one_line(str(error).strip() or type(error).__name__)
+        raise UsageError(f"benchmark '{own.name}' of {own.folder} cannot be loaded: {reason}") from error
 
 
 def _load_from_registry(task: str) -> dict[str, Any]:

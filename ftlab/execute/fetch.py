@@ -5,7 +5,7 @@ torch and gigabytes, so it happens in a process of its own that is gone when the
 there too: `ftlab resume` takes a plan that may have been made with another version of lm-eval.
 
     python -m ftlab.execute.fetch
-    stdin:   {"models": [ModelRef, ...], "benchmarks": ["builtin:piqa", "arc_easy", ...]}
+    stdin:   {"models": [ModelRef, ...], "benchmarks": [["builtin:piqa", null], ["our_faq", "/its/folder"], ...]}
     stdout:  {"phase": ..., "done": ..., "total": ..., "unit": ...} per progress, or {"error": ..., "class": ...,
              "at": the part of the spec that names what is missing}
 """
@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import ftlab.errors
 from ftlab.catalog import BENCHMARKS
 from ftlab.errors import FetchError, FtlabError, UsageError, blame
+from ftlab.evaluate.own_tasks import OwnTask, own_task
 from ftlab.events import EventType
 from ftlab.plan.run import ModelRef, RunConfig
 
@@ -65,14 +67,16 @@ def fetch_all(runs: Iterable[RunConfig], on_progress: Callable[[dict[str, Any]],
             raise FtlabError(f"fetching models ended with exit code {process.returncode}: {words}")
 
 
-def _missing(runs: Iterable[RunConfig]) -> tuple[list[ModelRef], list[str]]:
-    """The models without a folder on this machine, and the benchmarks; each once."""
+def _missing(runs: Iterable[RunConfig]) -> tuple[list[ModelRef], list[tuple[str, str | None]]]:
+    """The models without a folder on this machine, and the benchmarks with the folders of the user's own; each once."""
     models: dict[tuple[str, str], ModelRef] = {}
-    benchmarks: dict[str, None] = {}
+    benchmarks: dict[tuple[str, str | None], None] = {}
     for config in runs:
         if config.model.folder is None:
             models[config.model.source, config.model.revision] = config.model
-        benchmarks.update(dict.fromkeys(config.benchmarks.tasks))
+        for task in config.benchmarks.tasks:
+            own = own_task(task, config.benchmarks, Path(config.data.root))
+            benchmarks[task, str(own.folder) if own else None] = None
     return list(models.values()), list(benchmarks)
 
 
@@ -104,14 +108,15 @@ def main() -> None:
         for model in request["models"]:
             with blame("model"):
                 fetch_model(ModelRef.model_validate(model), _report)
-        for index, task in enumerate(request["benchmarks"]):
+        for index, (task, folder) in enumerate(request["benchmarks"]):
+            own = OwnTask(task, Path(folder)) if folder else None
             with blame("benchmarks", "tasks", index):
-                check_task(task)
+                check_task(task, own)
                 if task.startswith(BUILTIN):
                     BENCHMARKS.load(task.removeprefix(BUILTIN)).fetch(_report)
                 else:
                     _say({"phase": "fetch", "done": 0, "total": 1, "unit": "benchmarks", "name": task})
-                    load_tasks(task, None, _report)
+                    load_tasks(task, None, _report, own)
     except FtlabError as error:
         at = error.faults[0].at if isinstance(error, UsageError) else ()
         _say({"error": str(error), "class": type(error).__name__, "at": at})

@@ -23,7 +23,7 @@ from ftlab.errors import UsageError
 from ftlab.events import EventType, Reporter
 from ftlab.execute.pipeline import Summary
 from ftlab.methods.base import Method
-from ftlab.plan.identity import scores_key
+from ftlab.plan.identity import base_key, benchmark_key, scores_key
 from ftlab.plan.run import ModelRef, RunConfig
 from ftlab.spec.schema import MethodConfig, TrainedConfig
 
@@ -101,12 +101,22 @@ class RealPipeline:
 
     def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:
         """Run one task of lm-eval. `peak_memory_bytes` is the peak."""
-        from ftlab.evaluate.benchmarks import run_benchmark
+        from ftlab.evaluate.benchmarks import benchmark_version, run_benchmark
+        from ftlab.evaluate.own_tasks import own_task
 
+        own = own_task(task, config.benchmarks, Path(config.data.root))
+        if own is not None:
+            made = benchmark_key(
+                config.key("weights") or base_key(config.model), task, benchmark_version(task, own), config.benchmarks
+            )
+            if made != config.key("benchmark", task):
+                raise UsageError(f"a file of benchmark '{task}' was changed since the run was planned; run again")
         base = self._load(config.model, report)
         model = self._model(config, base, weights)
         with _watched(model) as memory:
-            summary = run_benchmark(task, model, base, config.benchmarks, out, report, config.execute.eval_batch_tokens)
+            summary = run_benchmark(
+                task, model, base, config.benchmarks, out, report, config.execute.eval_batch_tokens, own
+            )
         return {**summary, "peak_memory_bytes": memory.peak}
 
     def close(self) -> None:

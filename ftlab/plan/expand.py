@@ -15,7 +15,7 @@ from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan,
 from ftlab.plan.settle import refuse_searches, refuse_unknown_benchmarks, settle
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
 from ftlab.spec.metrics import GivenMetric
-from ftlab.spec.schema import ExperimentSpec, ModelSpec
+from ftlab.spec.schema import BenchmarkSpec, ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
 SPLITS = ("validation",)
@@ -161,7 +161,7 @@ class _Expander:
         """Every run of every arm in the order of execution."""
         dataset = identity.dataset_key(self.data, self.spec.task)
         metrics = _metric_definitions(self.spec.task.metrics, self.loaded.root)
-        benchmarks = _benchmark_versions(self.spec.benchmarks.tasks)
+        benchmarks = _benchmark_versions(self.spec.benchmarks, self.loaded.root)
         # Stable sorts: arms keep their order within a model and a seed.
         order = {(model.revision, model.dtype): index for index, (_, model) in enumerate(self.models)}
         by_model = sorted(arms, key=lambda arm: order[arm.model.revision, arm.model.dtype])
@@ -244,12 +244,13 @@ def _messages(run: RunConfig) -> list[dict[str, Any]]:
     return [message.model_dump(mode="json") for message in run.messages]
 
 
-def _benchmark_versions(tasks: Sequence[str]) -> dict[str, str]:
-    if not tasks:
+def _benchmark_versions(benchmarks: BenchmarkSpec, root: Path) -> dict[str, str]:
+    if not benchmarks.tasks:
         return {}
     from ftlab.evaluate.benchmarks import benchmark_version
+    from ftlab.evaluate.own_tasks import own_task
 
-    return {task: benchmark_version(task) for task in tasks}
+    return {task: benchmark_version(task, own_task(task, benchmarks, root)) for task in benchmarks.tasks}
 
 
 def _metric_definitions(metrics: Sequence[GivenMetric], root: Path) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def examine(plan: Plan, dataset: Dataset) -> Preflight:
         _no_baseline(plan),
         *_unfair(plan),
         _unlike_decoding(plan),
+        *_own_benchmarks(plan),
         *_too_small(plan, seen),
     ]
     return Preflight([finding for finding in found if finding is not None], lengths, seen)
@@ -148,6 +149,18 @@ def _unlike_decoding(plan: Plan) -> Finding | None:
         f"decoding's: add decode: {{grid: [generate, choose]}} to the {other} methods, which costs predictions only"
     )
     return Finding("unlike_decoding", message, len(candidates))
+
+
+def _own_benchmarks(plan: Plan) -> list[Finding]:
+    """Whose code will run, before it does."""
+    return [
+        Finding(
+            "own_benchmark",
+            f"benchmark '{task}' is a task of your own: Python code that the files of {folder} name will be run",
+            1,
+        )
+        for task, folder in plan.benchmarks.own.items()
+    ]
 
 
 def _decode(plan: Plan, arm: Arm) -> str:

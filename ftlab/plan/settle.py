@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftlab.errors import Fault, SpecError, UnknownNameError, gathered
+from ftlab.errors import Fault, SpecError, UnknownNameError, UsageError, gathered
 from ftlab.plan.run import DataRef, ModelRef
 from ftlab.spec.load import LoadedSpec
 from ftlab.spec.placed import problem_of
@@ -27,12 +27,13 @@ def refuse_unknown_benchmarks(loaded: LoadedSpec) -> None:
     if not tasks:
         return
     from ftlab.evaluate.benchmarks import check_task
+    from ftlab.evaluate.own_tasks import own_task
 
     problems = []
     for index, task in enumerate(tasks):
         try:
-            check_task(task)
-        except UnknownNameError as error:
+            check_task(task, own_task(task, loaded.spec.benchmarks, loaded.root))
+        except (UnknownNameError, UsageError) as error:
             path = ("benchmarks", "tasks", index)
             problems.append(loaded.tree.place_of(path).problem(path, str(error)))
     if problems:

@@ -87,6 +87,18 @@ class _Checker:
                 self._note(path, f"there is no builtin benchmark '{name}': {why}")
             else:
                 self._known(path, name, BENCHMARKS)
+        self._own_benchmarks()
+
+    def _own_benchmarks(self) -> None:
+        """What is allowed to run code is used, and is a folder."""
+        tasks = [task for _, task in self._texts(("benchmarks", "tasks"))]
+        own = self._value(("benchmarks", "own"), None)
+        for name, folder in own.items() if isinstance(own, dict) else ():
+            path = ("benchmarks", "own", name)
+            if name not in tasks:
+                self._note(path, f"'{shown(str(name))}' is not among benchmarks.tasks; add it there or remove it here")
+            elif isinstance(folder, str) and not (self.root / Path(folder).expanduser()).is_dir():
+                self._note(path, f"there is no folder '{shown(folder)}' in {self.root.absolute()}")
 
     def prices(self) -> None:
         """A hosted price belongs to a method."""

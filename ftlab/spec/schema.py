@@ -218,7 +218,10 @@ class BenchmarkSpec(Block):
     """General benchmarks: what the model could do before and must still do after."""
 
     tasks: list[str] = []
-    """`builtin:<name>` or any task name of lm-eval's registry."""
+    """`builtin:<name>`, any task name of lm-eval's registry, or a name of `own`."""
+    own: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], str] = {}
+    """lm-eval tasks of your own: a task's name and the folder whose YAML files define it. Such files may name Python
+    code, which then runs with your rights: naming a task here allows it."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """The first so many items of each task; all when left out."""
     shots: Annotated[int, Field(ge=0, le=32)] | None = None
