@@ -53,6 +53,13 @@ class EventType(StrEnum):
     """status, reason, error (traceback for the log)."""
 
 
+class RunCancelled(BaseException):
+    """Somebody asked this run to stop. Raised out of the reporter, at the next progress of whatever works.
+
+    Not an `Exception`: code that survives failures of its own must not survive this.
+    """
+
+
 class Reporter(Protocol):
     """Takes one event. Implementations: the journal writer of an attempt, a list in a test, `ignore`."""
 

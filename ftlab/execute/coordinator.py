@@ -40,8 +40,8 @@ from ftlab.plan.run import Plan, RunConfig
 
 TICK_SECONDS = 0.25
 """How long the coordinator sleeps at most before it looks at the journals again."""
-GRACE_SECONDS = 15.0
-"""A step of training on a slow machine takes no longer."""
+GRACE_SECONDS = 60.0
+"""A step of training on a slow machine and its checkpoint take no longer; a second Ctrl-C does not wait for it."""
 RETRIED = (Status.FAILED, Status.KILLED)
 
 

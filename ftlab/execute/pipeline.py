@@ -17,13 +17,6 @@ from ftlab.plan.run import RunConfig
 Summary = dict[str, Any]
 
 
-class RunCancelled(BaseException):
-    """Somebody asked this run to stop. Raised out of the reporter, at the next progress of whatever works.
-
-    Not an `Exception`: code that survives failures of its own must not survive this.
-    """
-
-
 class Pipeline(Protocol):
     """Computes stages. Built by the worker as `Class(threads=n)`; `threads` is its share of the CPU."""
 

@@ -29,9 +29,9 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ftlab.errors import FtlabError, OutOfMemoryError, StorageError
-from ftlab.events import EventType, Reporter, Status
+from ftlab.events import EventType, Reporter, RunCancelled, Status
 from ftlab.execute.attempts import hold_lease, number, read_config, read_end
-from ftlab.execute.pipeline import Pipeline, RunCancelled
+from ftlab.execute.pipeline import Pipeline
 from ftlab.execute.provenance import provenance
 from ftlab.execute.runner import execute_run
 from ftlab.execute.stages import StageStore

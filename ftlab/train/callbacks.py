@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ftlab.events import EventType, Reporter
+from ftlab.events import EventType, Reporter, RunCancelled
 from ftlab.spec.schema import EarlyStopping, TrainFields
 from ftlab.train.meter import Meter
 
@@ -96,6 +96,7 @@ class Watch(TrainerCallback):
     """Reports a training while it runs and decides when it is over.
 
     `validate` measures the validation loss. `kept` holds the best weights so far, on the CPU, if `keep_best` says so.
+    `cancelled` is what the reporter raised after a step: a checkpoint is written first, for the caller to raise then.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Watch(TrainerCallback):
     ) -> None:
         self.progress = progress
         self.kept: dict[str, torch.Tensor] | None = None
+        self.cancelled: RunCancelled | None = None
         self._schedule = schedule
         self._figures = figures
         self._meter = meter
@@ -155,7 +157,14 @@ class Watch(TrainerCallback):
             control.should_training_stop = True
         elif step in self._schedule.checkpoints:
             control.should_save = True
-        self._show(step, last=step == self._schedule.total or self.progress.stopped_early)
+        last = step == self._schedule.total or self.progress.stopped_early
+        try:
+            self._show(step, last)
+        except RunCancelled as cancelled:
+            # A training that is through is stored first; what comes after it will be told to stop.
+            if not last:
+                self.cancelled = cancelled
+                control.should_training_stop = control.should_save = True
         return control
 
     def finish(self) -> None:

@@ -149,6 +149,8 @@ def _train(
         watch.replay()
     with meter:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if watch.cancelled is not None:
+        raise watch.cancelled
     if watch.kept is not None:
         load_into(trainer.trained, watch.kept)
     watch.finish()

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ftlab.errors import DataError, OutOfMemoryError
-from ftlab.events import Status
+from ftlab.events import RunCancelled, Status
 from ftlab.execute.attempts import create_attempt, hold_lease, read_end
-from ftlab.execute.pipeline import RunCancelled
 from ftlab.execute.worker import REASON_CHARACTERS, Worker, describe_end
 from ftlab.testing.fakes import FakePipeline, fake_plan
 

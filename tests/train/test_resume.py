@@ -13,7 +13,7 @@ import torch
 from child_training import train
 from safetensors.torch import load_file
 
-from ftlab.events import EventType
+from ftlab.events import EventType, RunCancelled
 from ftlab.models.load import LoadedModel
 from ftlab.train import checkpoint, trainer
 
@@ -85,6 +85,36 @@ def interrupted(base: LoadedModel, out: Path, monkeypatch: pytest.MonkeyPatch, f
 
 
 FIELDS = {"learning_rate": 3e-3, "max_steps": 10, "checkpoints": 4, "evaluations": 0}
+
+
+def stopping_at(step: int) -> Any:
+    """A reporter through which somebody asks the training to stop after `step`."""
+
+    def report(type: EventType, **fields: Any) -> None:  # noqa: A002
+        if type is EventType.PROGRESS and fields["phase"] == "train" and fields["done"] >= step:
+            raise RunCancelled
+
+    return report
+
+
+def test_one_that_is_stopped_keeps_its_last_step_and_goes_on_from_there(
+    tiny_base: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.train.callbacks.PROGRESS_SECONDS", 0.0)
+    fields = {**FIELDS, "checkpoints": 0, "lora_dropout": 0.1}
+    train(tiny_base, "lora", fields, tmp_path / "whole")
+    with pytest.raises(RunCancelled):
+        train(tiny_base, "lora", fields, tmp_path / "out", stopping_at(7))
+    assert not any((tmp_path / "out").glob("*.safetensors"))
+    assert [path.name for path in (tmp_path / "out.checkpoints").iterdir()] == ["checkpoint-7"]
+    assert train(tiny_base, "lora", fields, tmp_path / "out")["resumed_from_step"] == 7
+    assert same(tmp_path / "out", tmp_path / "whole")
+
+
+def test_one_that_is_stopped_at_its_last_step_is_done(tiny_base: LoadedModel, tmp_path: Path) -> None:
+    train(tiny_base, "lora", FIELDS, tmp_path / "whole")
+    train(tiny_base, "lora", FIELDS, tmp_path / "out", stopping_at(10))
+    assert same(tmp_path / "out", tmp_path / "whole")
 
 
 def test_a_checkpoint_of_another_config_is_not_resumed(
