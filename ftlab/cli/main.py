@@ -37,6 +37,8 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "Run it": {
         "run": Verb("ftlab.cli.run:run", "Run everything that is not done yet, then compare."),
         "resume": Verb("ftlab.cli.run:resume", "Continue an experiment that was interrupted."),
+        "retry": Verb("ftlab.cli.control:retry", "Try again what failed, and nothing else."),
+        "stop": Verb("ftlab.cli.control:stop", "Stop what runs, after its step and a checkpoint."),
         "decide": Verb("ftlab.cli.run:decide", "Settle the question on the sealed test rows."),
         "status": Verb("ftlab.cli.run:status", "Show how far an experiment is."),
     },

@@ -11,7 +11,7 @@ import typer
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json
 from ftlab.cli.doctor import doctor
 from ftlab.cli.progress import end_line, open_display
-from ftlab.cli.status import Experiment, newest_view, status
+from ftlab.cli.status import Experiment, newest_view, spent_line, status
 from ftlab.events import Status
 from ftlab.text import plural
 
@@ -105,10 +105,12 @@ def execute_plan(
     as_json: bool = False,
     pipeline: str = REAL_PIPELINE,
     loaded: LoadedSpec | None = None,
+    whole: bool = True,
 ) -> int:
     """Run a plan with live progress, print what came of it, and return the exit code.
 
     `loaded` is the spec that the plan was made from: with it, what is wrong with the data is told with its place.
+    `whole` is False for a plan of some runs only, which leaves the plan on record as it is.
 
     Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
     """
@@ -121,7 +123,7 @@ def execute_plan(
     if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
         _prepare(plan, unfinished, display, loaded)
     with hold_results(results):
-        outcome = _work(plan, results, pipeline, display)
+        outcome = _work(plan, results, pipeline, display, whole)
     conclude(plan, results, outcome, as_json=as_json)
     return outcome.exit_code
 
@@ -144,7 +146,7 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
         display.close()
 
 
-def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome:
+def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: bool) -> Outcome:
     """One session of the coordinator over the plan."""
     from ftlab.decide.compare import update_comparisons
     from ftlab.execute.bookkeeping import Bookkeeping
@@ -156,11 +158,12 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome
         for message in ledger.messages:
             display.note(message)
         executor = LocalExecutor(results, pipeline, plan.execute.workers)
-        return Coordinator(plan, results, executor, Bookkeeping(ledger), display).run()
+        return Coordinator(plan, results, executor, Bookkeeping(ledger), display, whole=whole).run()
 
 
 def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:
     """What was done, what failed and why, the comparison, and what to do next. `verb` goes on with what is left."""
+    from ftlab.execute.standing import read_standing
     from ftlab.report.html import write_report
 
     view = newest_view(results, plan.experiment_id)
@@ -178,8 +181,9 @@ def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb
         typer.echo()
         print_view(view, console())
         typer.echo(f"\nreport  {report}")
-        typer.echo(f"open    ftlab ui{_results_option(results)}")
-    option = _results_option(results)
+        typer.echo(f"open    ftlab ui{results_option(results)}")
+    typer.echo(spent_line(read_standing(results, plan)))
+    option = results_option(results)
     if outcome.interrupted or outcome.failures:
         word = "resume" if outcome.interrupted else "retry "
         typer.echo(f"{word}  ftlab {verb} {plan.experiment_id}{option}")
@@ -214,7 +218,7 @@ def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _results_option(results: Path) -> str:
+def results_option(results: Path) -> str:
     """The option that makes a printed command work when it is copied, quoted for a shell; empty for the default."""
     import shlex
 

@@ -2,40 +2,113 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, print_json
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, is_interactive, print_json
 from ftlab.cli.progress import running_line, summary_line
+from ftlab.errors import UsageError
 from ftlab.events import Status
-from ftlab.text import number, one_line, plural
+from ftlab.text import duration, estimate, money, one_line, plural
 
 if TYPE_CHECKING:
     from ftlab.decide.view import ArmView, DecisionView
     from ftlab.execute.standing import RunStanding, Standing
+    from ftlab.plan.run import Plan
 
 SCHEMA_VERSION = 1
+WATCH_SECONDS = 1.0
 
 Experiment = Annotated[
     str, typer.Argument(help="The experiment's name, its id or the beginning of it, or `latest`.", metavar="EXPERIMENT")
 ]
 
 
-def status(experiment: Experiment = "latest", results: Results = DEFAULT_RESULTS, as_json: AsJson = False) -> None:
-    """Show what is done, what runs now, what failed and why, the best arm so far, and who works in the folder."""
+def status(
+    experiment: Experiment = "latest",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until the sweep ends, or Ctrl-C.")] = False,
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is done, what runs now, what failed and why, what it took, the best arm so far, and who works on it."""
     from ftlab.execute.experiments import find_plan
-    from ftlab.execute.standing import read_standing
 
     results = results.expanduser().absolute()
-    standing = read_standing(results, find_plan(results, experiment))
-    view = newest_view(results, standing.plan.experiment_id)
+    if watch and as_json:
+        raise UsageError("--watch is for people and --json for programs; choose one")
+    if watch:
+        _watch(results, experiment)
+        return
+    standing, view = _look(results, find_plan(results, experiment))
     if as_json:
         print_json(_facts(standing, view))
     else:
         typer.echo("\n".join(_lines(standing, view)))
+
+
+def _look(results: Path, plan: Plan) -> tuple[Standing, DecisionView | None]:
+    from ftlab.execute.standing import read_standing
+
+    standing = read_standing(results, plan)
+    return standing, newest_view(results, plan.experiment_id)
+
+
+def _watch(results: Path, experiment: str) -> None:
+    """Redraw on a terminal; in a pipe, a block of lines whenever they change. The last state stays to be read."""
+    from ftlab.execute.experiments import find_plan
+
+    show = _Redrawn() if is_interactive(sys.stdout) else _Printed()
+    try:
+        while True:
+            standing, view = _look(results, find_plan(results, experiment))
+            show("\n".join(_lines(standing, view)))
+            if standing.holder is None:
+                return
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return
+    finally:
+        show.close()
+
+
+class _Printed:
+    """Blocks of lines, each when it differs from the last."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        if text != self._last:
+            typer.echo(f"\n{text}" if self._last else text)
+            sys.stdout.flush()
+            self._last = text
+
+    def close(self) -> None:
+        """Nothing to tidy."""
+
+
+class _Redrawn:
+    """One block that is drawn again in its place."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=console(), auto_refresh=False, vertical_overflow="visible")
+        self._live.start()
+
+    def __call__(self, text: str) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(text), refresh=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was, the last block on it."""
+        self._live.stop()
 
 
 def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
@@ -71,6 +144,7 @@ def _facts(standing: Standing, view: DecisionView | None) -> dict[str, Any]:
         "total": len(standing.runs),
         "by_status": _counts(standing),
         "seconds_left": standing.state.seconds_left if standing.holder else None,
+        "spent_seconds": standing.spent_seconds,
         "running": [
             {"run_id": run.run_id, "label": run.label, "stage": run.stage, "done": run.done, "total": run.total}
             for run in standing.state.running
@@ -84,8 +158,9 @@ def _facts(standing: Standing, view: DecisionView | None) -> dict[str, Any]:
 
 
 def _best_facts(view: DecisionView, best: ArmView) -> dict[str, Any]:
-    value = best.metrics[view.metric].value
-    return {"arm_id": best.arm_id, "label": best.label, "metric": view.metric, "split": view.split, "value": value}
+    found = best.metrics[view.metric]
+    measured = {"metric": view.metric, "split": view.split, "value": found.value, "low": found.low, "high": found.high}
+    return {"arm_id": best.arm_id, "label": best.label, **measured}
 
 
 def _run_facts(run: RunStanding) -> dict[str, Any]:
@@ -108,6 +183,15 @@ def _failure(run: RunStanding) -> str:
     return f"{one_line(run.label, 60)}: {run.status} ({one_line(run.reason or 'no reason given', 200)})"
 
 
+def spent_line(standing: Standing) -> str:
+    """What the finished work took, in machine time, and in money where the spec has a price for it."""
+    prices = standing.plan.prices
+    words = f"spent so far: {duration(standing.spent_seconds)} of computing"
+    if prices.machine_hour is None:
+        return words
+    return f"{words}, {money(standing.spent_seconds / 3600 * prices.machine_hour, prices.currency)}"
+
+
 def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
     lines = [f"{one_line(standing.plan.name)}  {standing.plan.experiment_id}"]
     if standing.holder is not None:
@@ -116,13 +200,15 @@ def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
     else:
         counts = ", ".join(f"{count} {status}" for status, count in _counts(standing).items())
         lines.append(f"nobody works on it; {plural(len(standing.runs), 'run')}: {counts}")
+    lines.append(spent_line(standing))
     lines += [f"  {running_line(run)}" for run in standing.state.running]
     lines += [f"  {_failure(run)}" for run in standing.failures]
     if (last := standing.last_failure) is not None and last.log is not None:
         lines.append(f"last error: {one_line(last.label, 60)}, see {last.log}")
     best = _best(view)
     if view is not None and best is not None:
-        value = number(best.metrics[view.metric].value, view.metric_unit)
+        found = best.metrics[view.metric]
+        value = estimate(found.value, found.low, found.high, view.metric_unit)
         lines.append(f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}")
         lines.append(one_line(view.conclusion.sentence, 500))
     if standing.holder is None and any(run.status is not Status.COMPLETE for run in standing.runs):

@@ -100,5 +100,5 @@ def _busy(results: Path, who: Holder) -> str:
     process = f"process {who.pid}" if who.pid is not None else "another process"
     return (
         f"{results} is in use by another `ftlab run`: {process} on {who.host}; "
-        "wait for it, watch it by `ftlab status`, or choose another folder by --results"
+        "wait for it, watch it by `ftlab status --watch`, end it by `ftlab stop`, or choose another folder by --results"
     )

@@ -36,6 +36,8 @@ class Standing:
     holder: Holder | None
     runs: tuple[RunStanding, ...]
     state: SweepState
+    spent_seconds: float
+    """What its complete stages took to compute, each once, whoever computed them and whenever."""
 
     @property
     def failures(self) -> list[RunStanding]:
@@ -54,12 +56,14 @@ def read_standing(results: Path, plan: Plan) -> Standing:
     stages = StageStore(results)
     progress = Progress(plan, plan.execute.workers)
     runs = []
+    spent = 0.0
     for config in plan.runs:
         for stage in config.stages:
             if not progress.is_complete(stage) and (record := stages.complete(stage.kind, stage.key)) is not None:
                 progress.stage_complete(config, stage, record.seconds)
+                spent += record.seconds
         runs.append(_run_standing(results, config, progress))
-    return Standing(plan, holder(results), tuple(runs), progress.state())
+    return Standing(plan, holder(results), tuple(runs), progress.state(), spent)
 
 
 def _run_standing(results: Path, config: RunConfig, progress: Progress) -> RunStanding:

@@ -1,0 +1,100 @@
+"""`ftlab stop` and `retry`: say what a sweep shall do, while it runs and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, print_json, say
+from ftlab.cli.run import REAL_PIPELINE, Pipeline, execute_plan, results_option
+from ftlab.cli.status import Experiment
+from ftlab.errors import UsageError
+from ftlab.events import Status
+from ftlab.text import plural
+
+if TYPE_CHECKING:
+    from ftlab.plan.run import Plan, RunConfig
+
+STOP_SECONDS = 120.0
+FAILED = (Status.FAILED, Status.OOM, Status.KILLED)
+"""What `retry --failed` tries again."""
+
+
+def stop(
+    now: Annotated[bool, typer.Option("--now", help="At once: work since the last checkpoint is lost.")] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, help="Wait for its end at most so long.", metavar="SECONDS")
+    ] = STOP_SECONDS,
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the `ftlab run` that works in the results folder: the step is finished, a checkpoint written, then it ends.
+
+    Exit code 0: it has ended; 2: nobody works there, or it has not ended within --wait.
+    """
+    from ftlab.execute.stop import ask_to_stop, wait_until_free
+
+    results = results.expanduser().absolute()
+    who = ask_to_stop(results, now=now)
+    if not as_json:
+        say(f"asked process {who.pid} to stop {'at once' if now else 'at its next step'}")
+    if not wait_until_free(results, wait):
+        raise UsageError(
+            f"process {who.pid} has not ended within {wait:g} s; wait longer, or stop it by `ftlab stop --now`"
+        )
+    if as_json:
+        print_json({"pid": who.pid, "host": who.host, "stopped": True})
+    else:
+        typer.echo(f"stopped; continue with: ftlab resume{results_option(results)}")
+
+
+def retry(
+    experiment: Experiment = "latest",
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Every run that failed, was killed or needed too much memory.")
+    ] = False,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help="One run, by its id or the beginning of it.", metavar="RUN")
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+    pipeline: Pipeline = REAL_PIPELINE,
+) -> None:
+    """Try runs again that did not end well, and nothing else. `ftlab resume` also continues what has not been tried.
+
+    Exit codes as of `ftlab run`.
+    """
+    from ftlab.execute.experiments import find_plan
+
+    results = results.expanduser().absolute()
+    plan = find_plan(results, experiment)
+    chosen = _chosen(plan, results, failed=failed, wanted=runs or [])
+    if not chosen:
+        say("no run of this experiment has failed; nothing to try again")
+        raise typer.Exit(0)
+    say(f"trying {plural(len(chosen), 'run')} again")
+    session = plan.model_copy(update={"runs": tuple(chosen)})
+    raise typer.Exit(execute_plan(session, results, as_json=as_json, pipeline=pipeline, whole=False))
+
+
+def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> list[RunConfig]:
+    """The runs to try again, in the plan's order. Raises UsageError for a run that is not there, or done."""
+    from ftlab.execute.standing import read_standing
+
+    if failed == bool(wanted):
+        raise UsageError("say which: --failed for every run that failed, or --run RUN, once or more")
+    standing = {run.run_id: run for run in read_standing(results, plan).runs}
+    if failed:
+        return [config for config in plan.runs if standing[config.run_id].status in FAILED]
+    for begin in wanted:
+        found = [run for run_id, run in standing.items() if run_id.startswith(begin)]
+        if len(found) != 1:
+            what = "no run" if not found else f"{len(found)} runs"
+            raise UsageError(
+                f"{what} of {plan.experiment_id} begin with '{begin}'; `ftlab ls {plan.experiment_id}` lists them"
+            )
+        if found[0].status is Status.COMPLETE:
+            raise UsageError(f"run {found[0].run_id} ({found[0].label}) is complete; nothing to try again")
+    return [config for config in plan.runs if config.run_id.startswith(tuple(wanted))]
