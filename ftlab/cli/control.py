@@ -15,6 +15,7 @@ from ftlab.events import Status
 from ftlab.text import plural
 
 if TYPE_CHECKING:
+    from ftlab.execute.stages import StageStore
     from ftlab.plan.run import Plan, RunConfig
 
 STOP_SECONDS = 120.0
@@ -81,6 +82,7 @@ def retry(
 
 def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> list[RunConfig]:
     """The runs to try again, in the plan's order. Raises UsageError for a run that is not there, or done."""
+    from ftlab.execute.stages import StageStore
     from ftlab.execute.standing import read_standing
 
     if failed == bool(wanted):
@@ -95,6 +97,17 @@ def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> li
             raise UsageError(
                 f"{what} of {plan.experiment_id} begin with '{begin}'; `ftlab ls {plan.experiment_id}` lists them"
             )
-        if found[0].status is Status.COMPLETE:
+        config = next(config for config in plan.runs if config.run_id == found[0].run_id)
+        if found[0].status is Status.COMPLETE and not _train_again(config, StageStore(results)):
             raise UsageError(f"run {found[0].run_id} ({found[0].label}) is complete; nothing to try again")
     return [config for config in plan.runs if config.run_id.startswith(tuple(wanted))]
+
+
+def _train_again(config: RunConfig, stages: StageStore) -> bool:
+    """Whether the run's weights were removed by `ftlab gc`: what is left of them makes room for new ones."""
+    key = config.key("weights")
+    record = stages.complete("weights", key) if key is not None else None
+    if key is None or record is None or not record.collected:
+        return False
+    stages.forget("weights", key)
+    return True

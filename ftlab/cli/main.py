@@ -53,6 +53,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "Look after it": {
         "doctor": Verb("ftlab.cli.run:doctor", "Check this machine, the cache and the results folder."),
+        "gc": Verb("ftlab.cli.collect:gc", "Show what can go, and remove it by --apply; the best stay."),
         "rebuild": Verb("ftlab.cli.store:rebuild", "Build the ledger anew from the journals."),
     },
 }

@@ -30,6 +30,7 @@ def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attem
             stage.key,
             _computation(config, stage, stages, pipeline, attempt, report),
             on_wait=_waiting(stage, report),
+            whole=_files_needed(config, stage, stages),
         )
         folder = stages.path(stage.kind, stage.key)
         _report_curves(stage, record, folder, report)
@@ -45,6 +46,15 @@ def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attem
         )
         if stage.kind == "scores":
             report(EventType.METRICS, split=stage.name, rows=json.loads((folder / METRICS_FILE).read_bytes()))
+
+
+def _files_needed(config: RunConfig, stage: StageKey, stages: StageStore) -> bool:
+    """Whether a later stage of the run has yet to read this one's files. Of weights that were removed to save space,
+    what is known suffices as long as nothing new is asked of them."""
+    if stage.kind != "weights":
+        return True
+    readers = (other for other in config.stages if other.kind in ("predictions", "benchmark"))
+    return any(stages.complete(reader.kind, reader.key) is None for reader in readers)
 
 
 def _computation(

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ class StageRecord:
     """The size of all its files, without the manifest."""
     summary: dict[str, Any]
     """What the computation returned."""
+    collected: bool = False
+    """Whether its large files were removed to save space: what is known of it stands, what it made is gone."""
 
 
 def is_identifier(word: str) -> bool:
@@ -81,7 +83,14 @@ class StageStore:
                 if file.stat().st_size != entry["bytes"] or (verify and sha256_file(file) != entry["sha256"]):
                     return None
             return StageRecord(
-                kind, key, folder, True, float(manifest["seconds"]), int(manifest["bytes"]), dict(manifest["summary"])
+                kind,
+                key,
+                folder,
+                True,
+                float(manifest["seconds"]),
+                int(manifest["bytes"]),
+                dict(manifest["summary"]),
+                bool(manifest.get("collected", False)),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -92,22 +101,55 @@ class StageStore:
         key: str,
         compute: Callable[[Path], dict[str, Any]],
         on_wait: Callable[[], None] = lambda: None,
+        whole: bool = True,
     ) -> StageRecord:
         """The stage, computed by `compute(empty folder) -> summary` unless it stands complete already.
+
+        One whose large files were collected is computed again if they are needed, which `whole` says.
 
         When somebody else computes it now, `on_wait` is called once and the finished stage is returned; if that one
         dies, the next in line computes. What `compute` raises goes through and leaves nothing behind. Raises
         StorageError when the disk is full or read-only.
         """
-        record = self.complete(kind, key)
+        record = self._ready(kind, key, whole)
         if record is not None:
             return record
         folder = self.path(kind, key)
         with storage_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
         with _turn(folder.with_name(f"{key}.lock"), on_wait):
-            record = self.complete(kind, key)
+            record = self._ready(kind, key, whole)
             return record if record is not None else self._compute(kind, key, folder, compute)
+
+    def collect(self, kind: str, key: str, keep: Collection[str]) -> int:
+        """Remove every file of a complete stage but those in `keep` and its summary; returns the bytes that are free.
+
+        The manifest is written first: whoever is killed in between leaves a stage that counts as collected, with files
+        that nobody refers to. Raises StorageError. The caller sees to it that nobody works in the results folder.
+        """
+        folder = self.path(kind, key)
+        freed = 0
+        with _turn(folder.with_name(f"{key}.lock"), lambda: None), storage_errors(folder):
+            manifest = json.loads((folder / MANIFEST).read_bytes())
+            kept = {name: entry for name, entry in manifest["files"].items() if name in {*keep, SUMMARY}}
+            size = sum(entry["bytes"] for entry in kept.values())
+            shrunk = {**manifest, "files": kept, "bytes": size, "collected": True}
+            write_atomic(folder / MANIFEST, json.dumps(shrunk, indent=1, allow_nan=False).encode())
+            for file in [path for path in folder.rglob("*") if path.is_file()]:
+                if file.relative_to(folder).as_posix() not in {*kept, MANIFEST}:
+                    freed += file.stat().st_size
+                    file.unlink()
+        return freed
+
+    def forget(self, kind: str, key: str) -> None:
+        """Remove a stage, so that it is computed again. Raises StorageError."""
+        folder = self.path(kind, key)
+        with _turn(folder.with_name(f"{key}.lock"), lambda: None), storage_errors(folder):
+            shutil.rmtree(folder, ignore_errors=False)
+
+    def _ready(self, kind: str, key: str, whole: bool) -> StageRecord | None:
+        record = self.complete(kind, key)
+        return None if record is None or (whole and record.collected) else record
 
     def _compute(self, kind: str, key: str, folder: Path, compute: Callable[[Path], dict[str, Any]]) -> StageRecord:
         """Compute under the lock: whatever else of this key lies about was left by the dead."""
@@ -115,7 +157,9 @@ class StageStore:
         with storage_errors(folder):
             for leftover in folder.parent.glob(f"{key}.tmp-*"):
                 shutil.rmtree(leftover)
-            if os.path.lexists(folder):
+            if (stands := self.complete(kind, key)) is not None and stands.collected:
+                shutil.rmtree(folder)
+            elif os.path.lexists(folder):
                 os.rename(folder, folder.with_name(f"{key}.torn-{secrets.token_hex(4)}"))
             temporary.mkdir()
         try:

@@ -187,6 +187,11 @@ def _weights(results: Path, config: RunConfig) -> StageRecord:
     if key is None:
         raise UsageError(f"{config.method_name} trains nothing, so there are no weights to export")
     stage = StageStore(results).complete("weights", key, verify=True)
+    if stage is not None and stage.collected:
+        raise UsageError(
+            f"the weights of run {config.run_id} were removed by `ftlab gc`; train them again by "
+            f"`ftlab retry {config.experiment_id} --run {config.run_id}`"
+        )
     if stage is None:
         raise StorageError(
             f"the weights of run {config.run_id} are not whole on disk (stages/weights/{key}); "
