@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json, say
 from ftlab.cli.doctor import doctor
 from ftlab.cli.progress import end_line, open_display
 from ftlab.cli.status import Experiment, newest_view, spent_line, status
+from ftlab.errors import FtlabError
 from ftlab.events import Status
 from ftlab.text import plural
 
 if TYPE_CHECKING:
+    from ftlab.decide.view import DecisionView
     from ftlab.execute.coordinator import Outcome
     from ftlab.execute.progress import Display
     from ftlab.plan.run import Plan, RunConfig
@@ -116,16 +118,40 @@ def execute_plan(
     """
     from ftlab.execute.coordinator import unfinished_runs
     from ftlab.execute.hold import hold_results, refuse_if_held
+    from ftlab.execute.notify import check_addresses
 
     results = results.expanduser().absolute()
     display = open_display()
     refuse_if_held(results)
+    check_addresses(plan.execute.notify)
     if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
         _prepare(plan, unfinished, display, loaded)
-    with hold_results(results):
-        outcome = _work(plan, results, pipeline, display, whole)
+    try:
+        with hold_results(results):
+            outcome = _work(plan, results, pipeline, display, whole)
+    except FtlabError as error:
+        _tell(plan, f"{plan.name}: stopped by an error", [str(error)], {"error": str(error)})
+        raise
     conclude(plan, results, outcome, as_json=as_json)
+    _tell_outcome(plan, results, outcome)
     return outcome.exit_code
+
+
+def _tell_outcome(plan: Plan, results: Path, outcome: Outcome) -> None:
+    """Notify who is to be notified: what finished, what failed and why, the answer so far, what it took, what next."""
+    if not plan.execute.notify or not outcome.ends:
+        return
+    view = newest_view(results, plan.experiment_id)
+    head, *failures = _summary(outcome)
+    lines = [*failures, *([view.conclusion.sentence] if view is not None else []), *_next(plan, results, outcome, view)]
+    _tell(plan, f"{plan.name}: {head}", lines, _facts(plan, outcome))
+
+
+def _tell(plan: Plan, title: str, lines: Sequence[str], facts: dict[str, Any]) -> None:
+    from ftlab.execute.notify import notify
+
+    for failure in notify(plan.execute.notify, title, lines, facts):
+        say(f"warning: {failure}")
 
 
 def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, loaded: LoadedSpec | None) -> None:
@@ -163,7 +189,6 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: boo
 
 def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:
     """What was done, what failed and why, the comparison, and what to do next. `verb` goes on with what is left."""
-    from ftlab.execute.standing import read_standing
     from ftlab.report.html import write_report
 
     view = newest_view(results, plan.experiment_id)
@@ -182,13 +207,21 @@ def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb
         print_view(view, console())
         typer.echo(f"\nreport  {report}")
         typer.echo(f"open    ftlab ui{results_option(results)}")
-    typer.echo(spent_line(read_standing(results, plan)))
+    typer.echo("\n".join(_next(plan, results, outcome, view, verb)))
+
+
+def _next(plan: Plan, results: Path, outcome: Outcome, view: DecisionView | None, verb: str = "resume") -> list[str]:
+    """What it took, and the exact command that goes on from here, where there is one."""
+    from ftlab.execute.standing import read_standing
+
+    lines = [spent_line(read_standing(results, plan))]
     option = results_option(results)
     if outcome.interrupted or outcome.failures:
         word = "resume" if outcome.interrupted else "retry "
-        typer.echo(f"{word}  ftlab {verb} {plan.experiment_id}{option}")
+        lines.append(f"{word}  ftlab {verb} {plan.experiment_id}{option}")
     elif view is not None and not view.openings and any(arm.difference for arm in view.arms):
-        typer.echo(f"decide  ftlab decide {plan.experiment_id}{option}")
+        lines.append(f"decide  ftlab decide {plan.experiment_id}{option}")
+    return lines
 
 
 def _summary(outcome: Outcome) -> list[str]:

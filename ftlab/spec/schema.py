@@ -293,6 +293,9 @@ class ExecuteSpec(Block):
     """How often a run that failed or was killed is tried again within one `ftlab run`."""
     eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
+    notify: list[Annotated[str, StringConstraints(pattern=r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$")]] = []
+    """Who is told when a sweep ends: `${env:NAME}`, the variable that holds a webhook's address, or one that apprise
+    understands. The address is never stored."""
 
 
 class ExperimentSpec(Block):
