@@ -29,7 +29,7 @@ def number(value: float | None, unit: str = SHARE, digits: int = 1) -> str:
 
 
 def estimate(value: float | None, low: float | None, high: float | None, unit: str = SHARE) -> str:
-    """A value with its 95% interval: `61.3% (57.2 to 65.2)`."""
+    """A value with its interval: `61.3% (57.2 to 65.2)`."""
     if not _known(value):
         return MISSING
     if not (_known(low) and _known(high)):
@@ -39,13 +39,20 @@ def estimate(value: float | None, low: float | None, high: float | None, unit: s
     return f"{number(value, unit)} ({form(ends[0])} to {form(ends[1])})"
 
 
-def difference(value: float | None, low: float | None, high: float | None, unit: str = SHARE) -> str:
-    """A difference with its 95% interval: `+5.6 points (95% CI +3.1 to +8.2)`."""
+def difference(
+    value: float | None, low: float | None, high: float | None, unit: str = SHARE, confidence: float = 0.95
+) -> str:
+    """A difference with its interval: `+5.6 points (95% CI +3.1 to +8.2)`."""
     if not _known(value):
         return MISSING
     shown = signed(value, unit)
     words = f"{shown} {_noun(value, unit)}".rstrip()
-    return f"{words} (95% CI {interval(low, high, unit)})" if _known(low) and _known(high) else words
+    return f"{words} ({level(confidence)} CI {interval(low, high, unit)})" if _known(low) and _known(high) else words
+
+
+def level(confidence: float) -> str:
+    """The level of an interval: `95%`, `99.5%`."""
+    return f"{_significant(100 * confidence)}%"
 
 
 def difference_short(value: float | None, low: float | None, high: float | None, unit: str = SHARE) -> str:

@@ -23,7 +23,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 FIELDS = ("delta", "low", "high", "p", "fixed", "broke", "n")
-"""The difference, the ends of its 95% interval, its p value, examples fixed and broken, and examples compared."""
+"""The difference, the ends of its interval, its p value, examples fixed and broken, and examples compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def compare(
     """Compare every method with the best prompt, or chosen arms with each other, on the same examples.
 
     An arm is named by its id or the beginning of it, its label, or its method (then the best arm of the method).
-    Conditions are about delta (the difference), low and high (its 95% interval), p, fixed, broke or n; a number that
+    Conditions are about delta (the difference), low, high (its interval), p, fixed, broke or n; a number that
     could not be measured fails, too. With conditions, exit code 4 says that one holds.
     """
     from ftlab.cli import tables

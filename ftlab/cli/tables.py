@@ -69,6 +69,7 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
                 f"{fmt.short_estimate(change.base)} to {fmt.short_estimate(change.arm)}: {words}",
             )
         )
+    rows += [(f"limit of {gate.name}", f"{fmt.gate(gate.state)}: {gate.words}") for gate in arm.gates]
     cost = arm.cost
     rows += [
         ("training", fmt.duration(cost.train_seconds)),
@@ -78,6 +79,7 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
         ("trainable parameters", fmt.count(cost.trainable_parameters)),
         ("to store", fmt.size(cost.artifact_bytes)),
         ("1,000 requests", fmt.duration(cost.seconds_per_1k_requests)),
+        ("one request alone", fmt.latency(arm)),
         ("serving speed", fmt.rate(cost.prediction_tokens_per_second)),
         ("runs", ", ".join(arm.run_ids)),
         ("model", arm.model),
@@ -158,9 +160,7 @@ def print_pairs(
         if not differences:
             table.add_row(_text(fmt.label(arm)), *[_text(fmt.MISSING)] * 6)
     console.print(table)
-    console.print(
-        Text("Ordinary 95% intervals: of two arms picked after looking at many they say too much.", style="dim")
-    )
+    console.print(Text("Ordinary intervals: of two arms picked after looking at many they say too much.", style="dim"))
 
 
 def print_examples(console: Console, sides: Sequence[ArmView], found: Sequence[Example], mode: str, total: int) -> None:

@@ -15,6 +15,7 @@ from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, loss_limit
+from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.pairs import Scores, scores_of
@@ -34,6 +35,7 @@ from ftlab.errors import UsageError
 from ftlab.evaluate.benchmarks import group_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
+from ftlab.statistics.level import at_alpha
 from ftlab.text import SHARE
 
 
@@ -56,6 +58,13 @@ def build_view(
     if split is not None and split not in splits:
         raise UsageError(_no_split(facts, split))
     split = split or facts.decision_split
+    with at_alpha(facts.alpha):
+        return _view(cursor, facts, split, splits, snapshot)
+
+
+def _view(
+    cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, splits: list[str], snapshot: int | None
+) -> DecisionView:
     baseline = facts.baseline(split)
     rule = _rule(facts, split)
     summaries = read_summaries(cursor, (*facts.arms, *facts.bases))
@@ -65,12 +74,13 @@ def build_view(
         views = with_selection(cursor, facts, views)
     horizon = facts.decision.get("horizon_requests")
     views = with_economics(arranged(views, facts, split, baseline), facts.prices, horizon)
+    views = with_gates(views, rule)
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
     budgets = tuning_budgets(facts, summaries)
     return DecisionView(
-        experiment_id=experiment_id,
+        experiment_id=facts.experiment_id,
         name=facts.name,
         question=facts.question,
         model=[model["source"] for model in facts.models],
@@ -83,6 +93,9 @@ def build_view(
         max_forgetting=rule.max_forgetting,
         forgetting_limits={task: rule.limit(task) for task in facts.benchmarks},
         min_valid_format=rule.min_valid_format,
+        max_p95_ms=rule.max_p95_ms,
+        max_cost_per_1k=rule.max_cost_per_1k,
+        confidence=1 - facts.alpha,
         metric_units={name: _unit(facts, split, name) for name in facts.metrics},
         benchmarks=list(facts.benchmarks),
         snapshot=snapshot,
@@ -125,7 +138,14 @@ def pair_of(
         return None
     _, result, dropped = pair
     return PairedDifference(
-        estimate=Estimate(value=result.estimate, low=result.low, high=result.high, n=result.n, method=result.method),
+        estimate=Estimate(
+            value=result.estimate,
+            low=result.low,
+            high=result.high,
+            n=result.n,
+            method=result.method,
+            confidence=1 - facts.alpha,
+        ),
         p_value=result.p,
         fixed=result.fixed,
         broke=result.broke,
@@ -164,6 +184,8 @@ def _rule(facts: Facts, split: str) -> Rule:
         benchmarks=facts.benchmarks,
         currency=facts.prices.currency,
         limits={task: loss_limit(limits, task, group_of(task)) for task in facts.benchmarks},
+        max_p95_ms=facts.decision.get("max_p95_ms"),
+        max_cost_per_1k=facts.decision.get("max_cost_per_1k"),
     )
 
 

@@ -22,6 +22,7 @@ from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
 from ftlab.decide.measure import item_metric, item_scores, seed_rows
 from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
 from ftlab.plan.identity import digest
+from ftlab.statistics.level import ALPHA, at_alpha
 from ftlab.statistics.multiple import holm
 from ftlab.statistics.paired import PairedResult
 
@@ -78,11 +79,12 @@ def update_comparisons(connection: duckdb.DuckDBPyConnection) -> int:
         held = _held(connection, experiment_id)
         kept: set[Slot] = set()
         fresh: list[Comparison] = []
-        for slots, compute in _work(connection, facts):
-            if slots <= held:
-                kept |= slots
-            else:
-                fresh += compute()
+        with at_alpha(facts.alpha):
+            for slots, compute in _work(connection, facts):
+                if slots <= held:
+                    kept |= slots
+                else:
+                    fresh += compute()
         stale = held - kept
         if stale or fresh:
             _replace(connection, experiment_id, stale, fresh)
@@ -100,8 +102,9 @@ def paired(
     scores: Scores | None = None,
 ) -> Pair | None:
     """`arm` against `baseline` on one metric, with an ordinary interval. None while either lacks scores."""
-    seed = _seed(_pair_inputs("method", metric, split, arm, baseline))
-    return compute_pair(cursor, facts, baseline, arm, split, metric, seed, scores)
+    seed = _seed(_pair_inputs(facts, "method", metric, split, arm, baseline))
+    with at_alpha(facts.alpha):
+        return compute_pair(cursor, facts, baseline, arm, split, metric, seed, scores)
 
 
 def _work(
@@ -135,7 +138,7 @@ def _family(
     """The decision metric of all arms: intervals that hold together and Holm's p values."""
     metric = facts.metric
     members = sorted(_keys_by_seed(arm, "scores", split) for arm in others)
-    inputs = digest([COMPARISONS_VERSION, "family", metric, split, members, _keys_by_seed(baseline, "scores", split)])
+    inputs = digest([*_version(facts), "family", metric, split, members, _keys_by_seed(baseline, "scores", split)])
     slots = {("method", metric, split, arm.arm_id, "", inputs) for arm in others}
 
     def compute() -> list[Comparison]:
@@ -157,7 +160,7 @@ def _family(
 def _single(
     connection: duckdb.DuckDBPyConnection, facts: Facts, split: str, metric: str, baseline: ArmFacts, arm: ArmFacts
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
-    inputs = _pair_inputs("method", metric, split, arm, baseline)
+    inputs = _pair_inputs(facts, "method", metric, split, arm, baseline)
 
     def compute() -> list[Comparison]:
         pair = compute_pair(connection, facts, baseline, arm, split, metric, _seed(inputs))
@@ -170,7 +173,7 @@ def _benchmark(
     connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, metric: str, arm: ArmFacts, base: str
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
     keys = arm.keys("benchmark", task)
-    inputs = digest([COMPARISONS_VERSION, "benchmark", task, metric, _keys_by_seed(arm, "benchmark", task), base])
+    inputs = digest([*_version(facts), "benchmark", task, metric, _keys_by_seed(arm, "benchmark", task), base])
 
     def compute() -> list[Comparison]:
         scores = item_scores(connection, [base, *keys], metric)
@@ -192,9 +195,14 @@ def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:
     return sorted((run.seed, key) for run in arm.runs if (key := run.key(kind, name)))
 
 
-def _pair_inputs(kind: str, metric: str, split: str, arm: ArmFacts, baseline: ArmFacts) -> str:
+def _pair_inputs(facts: Facts, kind: str, metric: str, split: str, arm: ArmFacts, baseline: ArmFacts) -> str:
     sides = [_keys_by_seed(side, "scores", split) for side in (arm, baseline)]
-    return digest([COMPARISONS_VERSION, kind, metric, split, *sides])
+    return digest([*_version(facts), kind, metric, split, *sides])
+
+
+def _version(facts: Facts) -> list[float]:
+    """The version of the rows, and their level where it is not the usual one."""
+    return [COMPARISONS_VERSION] if facts.alpha == ALPHA else [COMPARISONS_VERSION, facts.alpha]
 
 
 def _seed(inputs: str) -> int:

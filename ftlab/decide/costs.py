@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from ftlab.decide.facts import ArmFacts
-from ftlab.decide.view import Cost
+from ftlab.decide.view import Cost, Estimate
 
 Summaries = Mapping[tuple[str, str], Mapping[str, Any]]
 """Stage summaries by (kind, key)."""
@@ -35,6 +35,7 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         "prompt_tokens_per_request": _mean_share(predictions, "prompt_tokens", "examples"),
         "output_tokens_per_request": _mean_share(predictions, "output_tokens", "examples"),
     }
+    latency = _latencies(predictions)
     memory = _whole(_mean(predictions, "serving_memory_bytes"))
     if arm.family == "prompt":
         return Cost(
@@ -44,6 +45,7 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
             artifact_bytes=0,
             serving_memory_bytes=memory,
             **serving,
+            **latency,
         )
     weights = [summaries[stage] for key in arm.keys("weights") if (stage := ("weights", key)) in summaries]
     return Cost(
@@ -54,7 +56,24 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         artifact_bytes=_whole(_mean(weights, "artifact_bytes")),
         serving_memory_bytes=memory,
         **serving,
+        **latency,
     )
+
+
+def _latencies(summaries: list[Mapping[str, Any]]) -> dict[str, Estimate]:
+    """Both percentiles over the requests of all seeds; empty where none was timed alone."""
+    taken = [float(value) for summary in summaries for value in summary.get("latency_ms") or []]
+    if not taken:
+        return {}
+    from ftlab.statistics.level import confidence
+    from ftlab.statistics.quantiles import quantile
+
+    found = {name: quantile(taken, p) for name, p in (("latency_p50", 0.5), ("latency_p95", 0.95))}
+    return {
+        name: Estimate(value=one.value, low=one.low, high=one.high, n=one.n, method=one.method, confidence=confidence())
+        for name, one in found.items()
+        if one.value is not None
+    }
 
 
 def _mean(summaries: list[Mapping[str, Any]], name: str) -> float | None:

@@ -17,6 +17,7 @@ from ftlab.plan.opening import TEST, Opening, Role
 from ftlab.plan.run import BASE_FAMILY
 from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
 from ftlab.spec.schema import PriceSpec
+from ftlab.statistics.level import ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Facts:
     labels: tuple[str, ...]
     """The labels that the spec lists; empty when they are taken from the data."""
     decision: Mapping[str, Any]
-    """metric, min_gain, max_forgetting, min_valid_format."""
+    """The fields of `ftlab.spec.schema.DecisionSpec`; plans of earlier versions lack the newer ones."""
     benchmarks: tuple[str, ...]
     data: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]
@@ -109,6 +110,11 @@ class Facts:
     """The same for other splits of the same data: some of those rows may be test rows here."""
     bases: tuple[ArmFacts, ...] = ()
     """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
+
+    @property
+    def alpha(self) -> float:
+        """The risk that the decision's intervals are made at."""
+        return float(self.decision.get("alpha", ALPHA))
 
     @property
     def metric(self) -> str:

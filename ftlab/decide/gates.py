@@ -27,6 +27,8 @@ class Rule:
     currency: str = "$"
     limits: Mapping[str, float] = field(default_factory=dict)
     """The largest tolerated loss by benchmark; `max_forgetting` for those that are not in it."""
+    max_p95_ms: float | None = None
+    max_cost_per_1k: float | None = None
 
     def limit(self, task: str) -> float:
         """The largest tolerated loss on a benchmark."""
@@ -79,7 +81,8 @@ def examples_needed(effect: float, low: float | None, high: float | None, n: int
 
 
 def gate_of(arm: ArmView) -> Gate:
-    return gate_all([gate for gate in (arm.forgetting_gate, arm.format_gate) if gate is not None])
+    """All limits of an arm as one."""
+    return gate_all([gate.state for gate in arm.gates])
 
 
 def difference_of(arm: ArmView) -> PairedDifference:

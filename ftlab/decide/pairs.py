@@ -13,7 +13,7 @@ from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_r
 from ftlab.evaluate.metrics.make import corpus_metric
 from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.paired import PairedResult, paired_difference
-from ftlab.statistics.replicates import ALPHA, SeedNoise, replicated_difference, seed_noise, with_seed_noise
+from ftlab.statistics.replicates import SeedNoise, replicated_difference, seed_noise, with_seed_noise
 from ftlab.statistics.simultaneous import mean_differences, widening
 
 Pair = tuple[ArmFacts, PairedResult, int]
@@ -147,7 +147,7 @@ def simultaneous(
     found = []
     for (arm, result, dropped), after, low, high in zip(pairs, rows, joint.low, joint.high, strict=True):
         held = replace(result, low=float(low), high=float(high), method=_joined(kind, result.method))
-        ends = with_seed_noise(held, _noises(before, after), ALPHA / len(pairs))
+        ends = with_seed_noise(held, _noises(before, after), len(pairs))
         found.append((arm, replace(held, low=ends[0], high=ends[1]), dropped))
     return found
 

@@ -43,7 +43,7 @@ def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, bas
     stored = {}
     for kind, metric, arm_id, task, n, dropped, value, low, high, p, adjusted, fixed, broke, method in rows:
         difference = PairedDifference(
-            estimate=Estimate(value=value, low=low, high=high, n=n, method=method),
+            estimate=Estimate(value=value, low=low, high=high, n=n, method=method, confidence=1 - facts.alpha),
             p_value=p,
             fixed=fixed,
             broke=broke,

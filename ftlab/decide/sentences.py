@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftlab import text
 from ftlab.decide.gates import Rule, difference_of, examples_needed, gate_of, value_of
-from ftlab.decide.view import ArmView, BenchmarkChange, Majority, PairedDifference, Progress
+from ftlab.decide.view import ArmView, BenchmarkChange, Gate, GateView, Majority, PairedDifference, Progress
 from ftlab.plan.opening import TEST
 from ftlab.statistics.power import MOST
 
@@ -22,6 +22,7 @@ def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
     parts = [f"{gained} of {_metric(rule)} over the best prompt, {name(baseline)} {_evidence(arm, rule)}"]
     if cost := _cost_words(arm, baseline, rule):
         parts.append(cost)
+    parts += [gate.words for gate in arm.gates if gate.name == "latency"]
     if arm.benchmarks:
         total = len(arm.benchmarks)
         limits = {rule.limit(change.task) for change in arm.benchmarks}
@@ -42,7 +43,8 @@ def keep(best: ArmView, possible: list[ArmView], baseline: ArmView, rule: Rule) 
     highest = max((high for arm in possible if (high := difference_of(arm).estimate.high) is not None), default=None)
     found = difference_of(best).estimate
     shown = (
-        f"{text.signed(found.value, rule.unit)}, 95% CI {text.interval(found.low, found.high, rule.unit)}"
+        f"{text.signed(found.value, rule.unit)}, {text.level(found.confidence)} CI "
+        f"{text.interval(found.low, found.high, rule.unit)}"
         if found.low is not None
         else text.signed(found.value, rule.unit)
     )
@@ -91,10 +93,13 @@ def not_shown_safe(arm: ArmView, rule: Rule) -> str:
     measured = {change.task for change in arm.benchmarks}
     if absent := [task for task in rule.benchmarks if task not in measured]:
         return f"{words}, but not shown safe: {', '.join(map(text.one_line, absent))} is not measured yet."
-    return (
-        f"{words}, but not shown to answer in the asked form often enough: "
-        f"{_format_words(arm)}, and the limit is {text.number(rule.min_valid_format)}."
-    )
+    if arm.format_gate == "not shown":
+        return (
+            f"{words}, but not shown to answer in the asked form often enough: "
+            f"{_format_words(arm)}, and the limit is {text.number(rule.min_valid_format)}."
+        )
+    gate = _first(arm, "not shown")
+    return f"{words}, but not shown to be {_SHORT[gate.name]} enough: {gate.words}."
 
 
 def dearer(arm: ArmView, baseline: ArmView, rule: Rule) -> str:
@@ -114,14 +119,26 @@ def blocked(arm: ArmView, rule: Rule) -> str:
     if lost:
         worst = min(lost, key=lambda change: change.difference.estimate.value)
         return (
-            f"{words}, but loses {text.amount(-worst.difference.estimate.value)} on {_task(worst)} (95% CI "
+            f"{words}, but loses {text.amount(-worst.difference.estimate.value)} on {_task(worst)} ("
+            f"{text.level(worst.difference.estimate.confidence)} CI "
             f"{text.interval(worst.difference.estimate.low, worst.difference.estimate.high)}; "
             f"the limit is a loss of {text.amount(rule.limit(worst.task))})."
         )
-    return (
-        f"{words}, but too few of its answers have the asked form: {_format_words(arm)}, "
-        f"and the limit is {text.number(rule.min_valid_format)}."
-    )
+    if arm.format_gate == "no":
+        return (
+            f"{words}, but too few of its answers have the asked form: {_format_words(arm)}, "
+            f"and the limit is {text.number(rule.min_valid_format)}."
+        )
+    gate = _first(arm, "no")
+    return f"{words}, but it is not {_SHORT[gate.name]} enough: {gate.words}."
+
+
+_SHORT = {"latency": "fast", "cost": "cheap"}
+
+
+def _first(arm: ArmView, state: Gate) -> GateView:
+    """The first of the arm's other limits in this state."""
+    return next(gate for gate in arm.gates if gate.state == state and gate.name in _SHORT)
 
 
 def incomplete(arms: Sequence[ArmView], baseline: ArmView | None, progress: Progress) -> str:
@@ -163,6 +180,11 @@ def caveat(
         parts.append(f"A loss on {', '.join(blind)} cannot show: the base is not shown to beat chance there.")
     if baseline is not None and baseline.format_gate in ("no", "not shown"):
         parts.append(f"The best prompt itself is not shown to keep the asked form: {_format_words(baseline)}.")
+    if baseline is not None:
+        unkept = [gate for gate in baseline.gates if gate.name in _SHORT and gate.state != "yes"]
+        parts += [
+            f"The best prompt itself is not shown to be {_SHORT[gate.name]} enough: {gate.words}." for gate in unkept
+        ]
     if excluded := [arm for arm in candidates if gate_of(arm) == "no"]:
         names = ", ".join(name(arm) for arm in excluded[:3]) + (" and others" if len(excluded) > 3 else "")
         parts.append(f"Ruled out by a limit: {names}.")
@@ -213,7 +235,11 @@ def _task(change: BenchmarkChange) -> str:
 
 def _evidence(arm: ArmView, rule: Rule) -> str:
     found = difference_of(arm).estimate
-    ends = f"95% CI {text.interval(found.low, found.high, rule.unit)}, " if found.low is not None else ""
+    ends = (
+        f"{text.level(found.confidence)} CI {text.interval(found.low, found.high, rule.unit)}, "
+        if found.low is not None
+        else ""
+    )
     return f"({ends}{text.plural(found.n or 0, f'{rule.split} example')})"
 
 
@@ -228,7 +254,7 @@ def _metric(rule: Rule) -> str:
 
 def _difference_words(difference: PairedDifference) -> str:
     found = difference.estimate
-    return text.difference(found.value, found.low, found.high)
+    return text.difference(found.value, found.low, found.high, confidence=found.confidence)
 
 
 def _cost_words(arm: ArmView, baseline: ArmView, rule: Rule) -> str:

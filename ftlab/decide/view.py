@@ -25,7 +25,7 @@ class ViewPart(BaseModel):
 
 
 class Estimate(ViewPart):
-    """A value with its 95% interval. `low` and `high` are None when no interval could be computed."""
+    """A value with its interval. `low` and `high` are None when no interval could be computed."""
 
     value: float
     low: float | None = None
@@ -34,6 +34,8 @@ class Estimate(ViewPart):
     """How many examples it rests on."""
     method: str = ""
     """How the interval was computed, in words."""
+    confidence: float = 0.95
+    """How often such an interval covers the truth."""
 
 
 class PairedDifference(ViewPart):
@@ -51,6 +53,15 @@ class PairedDifference(ViewPart):
     """The p value after Holm's correction for every arm of the table; None where nothing was corrected."""
     simultaneous: bool = False
     """Whether the interval holds together with those of all other arms (max-T), so that picking the best is covered."""
+
+
+class GateView(ViewPart):
+    """One limit of the decision and how an arm stands to it."""
+
+    name: Literal["forgetting", "format", "latency", "cost"]
+    state: Gate
+    words: str
+    """What was measured and what the limit is."""
 
 
 class BenchmarkChange(ViewPart):
@@ -92,6 +103,11 @@ class Cost(ViewPart):
     seconds_per_1k_requests: float | None = None
     prompt_tokens_per_request: float | None = None
     output_tokens_per_request: float | None = None
+    latency_p50: Estimate | None = None
+    """The median time in ms of a request served alone, measured on this machine."""
+    latency_p95: Estimate | None = None
+    """The time in ms within which 95 of 100 requests served alone are answered; its interval has no upper end where too
+    few were measured."""
 
 
 class Economics(ViewPart):
@@ -169,6 +185,8 @@ class ArmView(ViewPart):
     """In a view of test: the difference to the same baseline on the rows that chose the arm."""
     format_gate: Gate | None = None
     """Whether the share of answers in the asked form reaches `min_valid_format`; None when no share was asked for."""
+    gates: list[GateView] = []
+    """Every limit that the spec sets, forgetting and format among them; empty without a result."""
     labels: list[LabelFigures] = []
     """Label by label in the order of the alphabet; empty where there are no labels or no result yet."""
 
@@ -273,6 +291,12 @@ class DecisionView(ViewPart):
     """The largest tolerated loss on every benchmark of the spec, by its name."""
     min_valid_format: float | None = None
     """The smallest tolerated share of answers in the asked form; None when the spec asks for none."""
+    max_p95_ms: float | None = None
+    """The longest tolerated 95th percentile of latency, in ms; None when the spec asks for none."""
+    max_cost_per_1k: float | None = None
+    """The most that 1,000 requests may cost, in the currency of the prices; None when the spec asks for none."""
+    confidence: float = 0.95
+    """The level of the decision's intervals: of differences and of changes on benchmarks."""
     metric_units: dict[str, str] = {}
     """The unit of every metric in the table, by its name."""
     benchmarks: list[str] = []

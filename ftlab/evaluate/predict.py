@@ -6,17 +6,21 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.errors import DataError
+from ftlab.evaluate.latency import measure_latency
 from ftlab.evaluate.metrics.make import need_targets
-from ftlab.events import EventType, Reporter
+from ftlab.events import EventType, Reporter, ignore
+from ftlab.plan.opening import TEST
 from ftlab.plan.run import RunConfig
 
 if TYPE_CHECKING:
     from ftlab.data.dataset import Dataset, Example
+    from ftlab.models.branching import Way
     from ftlab.models.load import LoadedModel
 
 MARGIN = 8
@@ -24,6 +28,10 @@ MARGIN = 8
 spec sets no limit: room for `Answer:` and the like."""
 MOST_NEW_TOKENS = 1024
 """The longest answer when the spec sets no limit, whatever the targets: one monstrous row must not slow every other."""
+
+
+DEFAULT_REQUESTS = 20
+"""Requests timed alone on the test rows, where the spec says nothing: enough for a median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +69,62 @@ def predict(
     started = time.perf_counter()
     shots = shots_for(dataset.splits["train"], dataset.labels, config.method.get("shots", 0), config.seed)
     chats = [_chat(config, dataset, shots, example) for example in examples]
+    heard = _Hearing(report)
+    limit = 0
     if config.decode == "choose":
-        predictions = _choose(model, loaded, dataset.labels, examples, chats, config, report)
+        predictions = _choose(model, loaded, dataset.labels, examples, chats, config, heard)
     else:
         limit = config.task.max_new_tokens or _longest_answer(loaded.tokenizer, dataset, chats[0])
-        predictions = _generate(model, loaded, limit, examples, chats, config, report)
+        predictions = _generate(model, loaded, limit, examples, chats, config, heard)
     # What serving costs ends here: targets are scored for the metrics alone.
     summary = _summary(predictions, time.perf_counter() - started, shots)
+    if wanted := _requests_timed(config, split):
+        report(EventType.PROGRESS, phase="latency", done=0, total=wanted, unit="requests")
+        one = partial(_answer_alone, model, loaded, dataset.labels, limit, examples, chats, config, heard.way)
+        summary["latency_ms"] = measure_latency(one, len(chats), wanted)
     if need_targets(config.task.metrics):
         predictions = _with_targets(predictions, model, loaded, examples, chats, config, report)
     _write(predictions, out / "predictions.parquet")
     (out / "summary.json").write_text(json.dumps(summary, allow_nan=False), encoding="utf-8")
     return summary
+
+
+def _requests_timed(config: RunConfig, split: str) -> int:
+    """How many requests are answered alone for their latency."""
+    if config.execute.latency_requests is not None:
+        return config.execute.latency_requests
+    return DEFAULT_REQUESTS if split == TEST else 0
+
+
+class _Hearing:
+    """Passes every event on, and remembers whether the model's cache could be branched."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self.way: Way = "branch"
+
+    def __call__(self, type: EventType, **fields: Any) -> None:  # noqa: A002  the journal's own word
+        if type is EventType.WARNING and fields.get("code") == "cache_not_branched":
+            self.way = "plain"
+        self._report(type, **fields)
+
+
+def _answer_alone(
+    model: Any,
+    loaded: LoadedModel,
+    labels: Sequence[str],
+    limit: int,
+    examples: Sequence[Example],
+    chats: Sequence[list[dict[str, str]]],
+    config: RunConfig,
+    way: Way,
+    place: int,
+) -> list[Prediction]:
+    """The answer to one example from its chat on, as a server of single requests would give it."""
+    one = slice(place, place + 1)
+    if config.decode == "choose":
+        return _choose(model, loaded, labels, examples[one], chats[one], config, ignore, way)
+    return _generate(model, loaded, limit, examples[one], chats[one], config, ignore, way)
 
 
 def _chat(config: RunConfig, dataset: Dataset, shots: Sequence[Example], example: Example) -> list[dict[str, str]]:
@@ -87,6 +139,7 @@ def _generate(
     chats: Sequence[list[dict[str, str]]],
     config: RunConfig,
     report: Reporter,
+    way: Way = "check",
 ) -> list[Prediction]:
     from ftlab.models.chat import render_chat
     from ftlab.models.generate import generate
@@ -94,7 +147,7 @@ def _generate(
     tokenizer = loaded.tokenizer
     prompts = [render_chat(tokenizer, chat).prompt_ids for chat in chats]
     prompts = _fit(prompts, model, limit, report)
-    generations = generate(model, tokenizer, prompts, limit, config.execute.eval_batch_tokens, report)
+    generations = generate(model, tokenizer, prompts, limit, config.execute.eval_batch_tokens, report, way=way)
     return [
         Prediction(
             example_id=example.example_id,
@@ -129,6 +182,7 @@ def _choose(
     chats: Sequence[list[dict[str, str]]],
     config: RunConfig,
     report: Reporter,
+    way: Way = "check",
 ) -> list[Prediction]:
     """The label whose tokens, the end of the turn included, are likeliest in sum; the first of equals.
 
@@ -146,7 +200,7 @@ def _choose(
     prompts = _fit(prompts, model, room, report)
     started = time.perf_counter()
     items = list(zip(prompts, choices, strict=True))
-    scored = score_choices(model, items, config.execute.eval_batch_tokens, report, phase="predict")
+    scored = score_choices(model, items, config.execute.eval_batch_tokens, report, phase="predict", way=way)
     spent = time.perf_counter() - started
     sizes = [len(prompt) + sum(map(len, answers)) for prompt, answers in items]
     predictions = []

@@ -9,10 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import DynamicCache
+
+Way = Literal["check", "branch", "plain"]
+"""How a model's cache is used: branched if a look at some of the work shows that it can be, branched, or not. The last
+two are for whoever has the answer already and measures time."""
 
 MIN_PREFIX = 16
 """A shorter shared beginning is not worth a forward of its own."""

@@ -19,7 +19,7 @@ import torch
 from transformers import DynamicCache
 
 from ftlab.events import EventType, Reporter, ignore
-from ftlab.models.branching import MIN_PREFIX, Prefix, common_prefix, last_logits, prefill
+from ftlab.models.branching import MIN_PREFIX, Prefix, Way, common_prefix, last_logits, prefill
 from ftlab.models.chat import end_token_ids
 
 TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
@@ -81,6 +81,7 @@ def generate(
     report: Reporter = ignore,
     phase: str = "predict",
     stop_texts: Sequence[str] = (),
+    way: Way = "check",
 ) -> list[Generation]:
     """Continue every prompt (at least one token each) greedily until an end token or for `max_new_tokens` tokens.
 
@@ -95,8 +96,8 @@ def generate(
         return []
     rule = _StopRule(end_token_ids(tokenizer), tokenizer, tuple(stop_texts))
     started = time.perf_counter()
-    prefix = _shared(model, prompts, batch_tokens)
-    if prefix is None:
+    prefix = _shared(model, prompts, batch_tokens) if way == "check" else Prefix(0, None) if way == "branch" else None
+    if prefix is None and way == "check":
         report(
             EventType.WARNING,
             code="cache_not_branched",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ftlab.events import EventType, Reporter, ignore
-from ftlab.models.branching import Prefix, keeps_logits, last_logits, prefill, prefix_groups
+from ftlab.models.branching import Prefix, Way, keeps_logits, last_logits, prefill, prefix_groups
 
 Item = tuple[Sequence[int], Sequence[Sequence[int]]]
 """Context token ids (at least one) and the token ids of each choice (at least one each)."""
@@ -72,6 +72,7 @@ def score_choices(
     report: Reporter = ignore,
     phase: str = "benchmark",
     otherwise: Scorer | None = None,
+    way: Way = "check",
 ) -> list[list[ChoiceScore]]:
     """Score every choice of every item; equal to a plain forward of context + choice within 1e-4 in float32.
 
@@ -88,6 +89,10 @@ def score_choices(
         raise ValueError("expected at least one token in every context and every choice, and a choice in every item")
     if not items:
         return []
+    if way != "check":
+        known = _packed(model, items, batch_tokens, ()) if way == "branch" else _plain(model, items, batch_tokens)
+        scores = _collect(known, len(items), report, phase)
+        return [scores[index] for index in range(len(items))]
     try:
         scores = _collect(_checked(model, items, batch_tokens), len(items), report, phase)
     except NotBranchedError:

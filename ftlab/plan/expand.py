@@ -15,11 +15,13 @@ from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan,
 from ftlab.plan.settle import refuse_searches, refuse_unknown_benchmarks, settle
 from ftlab.spec.load import LoadedSpec, ResolvedMethod
 from ftlab.spec.metrics import GivenMetric
-from ftlab.spec.schema import BenchmarkSpec, ExperimentSpec, ModelSpec
+from ftlab.spec.schema import BenchmarkSpec, ExecuteSpec, ExperimentSpec, ModelSpec
 from ftlab.text import one_line
 
 SPLITS = ("validation",)
 """What a sweep predicts and scores. Test stays sealed."""
+GATED_REQUESTS = 80
+"""Requests timed alone where the 95th percentile has a limit: its interval has an upper end from 72 on."""
 
 
 def build_plan(loaded: LoadedSpec) -> Plan:
@@ -86,6 +88,13 @@ def _value_label(value: Any, ordinal: int) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value) and len(",".join(value)) <= 40:
         return one_line(",".join(value))
     return f"#{ordinal}"
+
+
+def execution(spec: ExperimentSpec) -> ExecuteSpec:
+    """How runs are executed: a limit on the slowest requests needs more of them timed than a median does."""
+    if spec.decision.max_p95_ms is None or spec.execute.latency_requests is not None:
+        return spec.execute
+    return spec.execute.model_copy(update={"latency_requests": GATED_REQUESTS})
 
 
 @dataclass(frozen=True)
@@ -193,7 +202,7 @@ class _Expander:
             task=self.spec.task,
             method=arm.method,
             benchmarks=self.spec.benchmarks,
-            execute=self.spec.execute,
+            execute=execution(self.spec),
             splits=splits,
             stages=(),
         )

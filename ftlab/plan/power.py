@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ftlab.plan.opening import TEST
 from ftlab.plan.run import BASE_FAMILY, Plan
+from ftlab.statistics.level import at_alpha
 from ftlab.statistics.power import DISCORDANT, POWER, alpha_of, quick_effect
 from ftlab.text import amount, count, plural
 
@@ -43,11 +44,12 @@ def sights(plan: Plan, rows: Mapping[str, int]) -> list[Sight]:
     candidates = [arm for arm in plan.arms if arm.family != BASE_FAMILY]
     finalists = {arm.method_name for arm in candidates if arm.family != "prompt"}
     compared = {VALIDATION: len(candidates) - 1, TEST: len(finalists)}
-    return [
-        Sight(split, rows[split], arms, quick_effect(rows[split], alpha=alpha_of(arms)))
-        for split, arms in compared.items()
-        if rows.get(split) and arms > 0
-    ]
+    with at_alpha(plan.decision.alpha):
+        return [
+            Sight(split, rows[split], arms, quick_effect(rows[split], alpha=alpha_of(arms)))
+            for split, arms in compared.items()
+            if rows.get(split) and arms > 0
+        ]
 
 
 ASSUMED = f"at {POWER:.0%} power, when two methods differ on {DISCORDANT:.0%} of the rows"

@@ -129,7 +129,7 @@ def _forest(view: DecisionView, arms: Sequence[ArmView], width: int, narrow: boo
     ]
     for index, arm in enumerate(arms):
         body += _forest_row(view, arm, scale, top + row * index, row, narrow, width)
-    title = f"{fmt.metric_name(view.metric)}: difference to the best prompt with 95% intervals"
+    title = f"{fmt.metric_name(view.metric)}: difference to the best prompt with {fmt.level(view.confidence)} intervals"
     return _svg(width, bottom + 24, title, body)
 
 

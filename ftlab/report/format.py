@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftlab import text
-from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, Gate, PairedDifference
+from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, Gate, GateView, PairedDifference
 from ftlab.text import (
     MINUS,
     MISSING,
@@ -13,6 +13,7 @@ from ftlab.text import (
     date,
     duration,
     interval,
+    level,
     money,
     number,
     one_line,
@@ -44,6 +45,9 @@ __all__ = [
     "gate",
     "interval",
     "label",
+    "latency",
+    "level",
+    "limits",
     "metric_name",
     "money",
     "number",
@@ -107,7 +111,7 @@ def short_estimate(value: Estimate | None, unit: str = text.SHARE) -> str:
 def difference(value: PairedDifference | None, unit: str = text.SHARE) -> str:
     """A paired difference: `+5.6 points (95% CI +3.1 to +8.2)`."""
     found = value.estimate if value else None
-    return text.difference(found.value, found.low, found.high, unit) if found else MISSING
+    return text.difference(found.value, found.low, found.high, unit, found.confidence) if found else MISSING
 
 
 def difference_short(value: PairedDifference | None, unit: str = text.SHARE) -> str:
@@ -162,6 +166,20 @@ def shorten(value: str, limit: int) -> str:
 def gate(value: Gate | None) -> str:
     """A gate in words; `not shown` is never worded as safe."""
     return GATE_WORDS[value] if value else MISSING
+
+
+def limits(view: DecisionView) -> list[tuple[ArmView, list[GateView]]]:
+    """Who keeps which limit: the best prompt and the best arm of every other method, those with a limit at all."""
+    chosen = [arm for arm in view.arms if arm.is_best_of_method or arm.is_baseline]
+    return [(arm, arm.gates) for arm in chosen if arm.gates]
+
+
+def latency(arm: ArmView) -> str:
+    """A request served alone, in ms: `median 85 ms (80 to 92), 95% within 140 ms (110 to 260)`."""
+    middle, slow = arm.cost.latency_p50, arm.cost.latency_p95
+    if middle is None or slow is None:
+        return MISSING
+    return f"median {estimate(middle, 'ms')}, 95% within {estimate(slow, 'ms')}"
 
 
 def worst_benchmark(arm: ArmView) -> BenchmarkChange | None:

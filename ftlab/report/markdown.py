@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ftlab.decide.view import ArmView, DecisionView
+from ftlab.decide.view import ArmView, DecisionView, GateView
 from ftlab.report import format as fmt
 from ftlab.report.assurance import assurance
 from ftlab.report.terminal import forgetting_note, method_note
@@ -24,6 +24,8 @@ def render_markdown(view: DecisionView) -> str:
         parts.append(escape(view.conclusion.caveat))
     if view.arms:
         parts += ["## Methods", _methods(view), escape(method_note(view))]
+    if kept := fmt.limits(view):
+        parts += ["## Limits", _limits(kept)]
     tuned = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
     if tuned:
         parts += ["## Forgetting", _forgetting(view, tuned), escape(forgetting_note(view, fmt.GATE_WORDS))]
@@ -84,6 +86,15 @@ def _row(view: DecisionView, arm: ArmView) -> list[str]:
         fmt.duration(arm.cost.seconds_per_1k_requests),
         fmt.size(arm.cost.artifact_bytes),
     ]
+
+
+def _limits(kept: Sequence[tuple[ArmView, Sequence[GateView]]]) -> str:
+    rows = [
+        f"- {escape(fmt.label(arm))}: "
+        + "; ".join(f"{gate.name} {_MARKS[gate.state]} {escape(gate.words)}" for gate in gates)
+        for arm, gates in kept
+    ]
+    return "\n".join(rows)
 
 
 def _forgetting(view: DecisionView, arms: Sequence[ArmView]) -> str:

@@ -32,6 +32,15 @@ def print_view(view: DecisionView, console: Console) -> None:
     if view.arms:
         console.print(_methods(view, wide=console.width >= _WIDE))
         console.print(Text(method_note(view), style="dim"))
+    if kept := fmt.limits(view):
+        console.print()
+        console.print(Text("Limits", style="bold"))
+        for arm, gates in kept:
+            console.print(Text(f"  {fmt.label(arm)}"))
+            for gate in gates:
+                console.print(
+                    Text(f"    {MARKS[gate.state]} {gate.name}: {gate.words}", style=_GATE_STYLES[gate.state])
+                )
     if any(arm.benchmarks and arm.family != "prompt" for arm in view.arms):
         console.print()
         console.print(_forgetting(view))
@@ -47,7 +56,7 @@ def method_note(view: DecisionView) -> str:
         return "There is no best prompt yet, so there are no differences."
     unit = "points of " if view.metric_unit == "share" else ""
     joint = any(arm.difference and arm.difference.simultaneous for arm in view.arms)
-    interval = "95% intervals that hold for all arms together" if joint else "95% intervals"
+    interval = f"{fmt.level(view.confidence)} intervals{' that hold for all arms together' if joint else ''}"
     rows = fmt.count(view.examples) if view.examples else "the"
     return (
         f"Differences: {unit}{fmt.metric_name(view.metric)} against the best prompt, {fmt.label(baseline)}, on the "
@@ -60,8 +69,9 @@ def forgetting_note(view: DecisionView, marks: Mapping[Gate, str] = MARKS) -> st
     limit = fmt.loss_limits(view)
     blind = any(change.informative is False for arm in view.arms for change in arm.benchmarks)
     return (
-        f"Points against the base on the same items. By its 95% interval, {marks['yes']} is shown to lose "
-        f"at most {limit}, {marks['no']} is shown to lose more, {marks['not shown']} is too uncertain to tell."
+        f"Points against the base on the same items. By its {fmt.level(view.confidence)} interval, {marks['yes']} is "
+        f"shown to lose at most {limit}, {marks['no']} is shown to lose more, "
+        f"{marks['not shown']} is too uncertain to tell."
         f"{' Base at chance: it is not shown to beat guessing there, so a loss cannot show.' if blind else ''}"
     )
 

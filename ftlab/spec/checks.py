@@ -101,7 +101,16 @@ class _Checker:
                 self._note(path, f"there is no folder '{shown(folder)}' in {self.root.absolute()}")
 
     def prices(self) -> None:
-        """A hosted price belongs to a method."""
+        """A hosted price belongs to a method, and a limit on costs needs a price."""
+        limit = self._value(("decision", "max_cost_per_1k"), None)
+        if (
+            limit is not None
+            and not self._value(("prices", "machine_hour"), 0)
+            and not self._value(("prices", "hosted"), 0)
+        ):
+            self._note(
+                ("decision", "max_cost_per_1k"), "needs a price: prices.machine_hour, or prices.hosted for each method"
+            )
         methods = self._value(("methods",), None)
         hosted = self._value(("prices", "hosted"), None)
         if not isinstance(methods, dict) or not isinstance(hosted, dict):

@@ -254,6 +254,12 @@ class DecisionSpec(Block):
     `reasoning`, `reading`, `other`) and `default` for the rest; a benchmark's own number counts before its group's."""
     min_valid_format: Fraction | None = None
     """The smallest tolerated share of answers in the asked form."""
+    max_p95_ms: Annotated[float, Field(gt=0)] | None = None
+    """The longest tolerated latency of a request served alone, in ms: 95 of 100 requests are answered within it."""
+    max_cost_per_1k: Annotated[float, Field(gt=0)] | None = None
+    """The most that 1,000 requests may cost, in the currency of `prices`, which must give a price for it."""
+    alpha: Annotated[float, Field(ge=0.001, le=0.2)] = 0.05
+    """The risk of the decision: its intervals hold at one minus this, 95% when left out."""
     horizon_requests: Annotated[int, Field(ge=1)] | None = None
     """How many requests the decision is to hold for: what training costs once is weighed against what they save."""
 
@@ -293,6 +299,9 @@ class ExecuteSpec(Block):
     """How often a run that failed or was killed is tried again within one `ftlab run`."""
     eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
+    latency_requests: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """How many requests are answered one at a time to measure latency. When left out 20, on the test rows alone; with
+    `decision.max_p95_ms` 80, on every split, since fewer cannot show a limit on the slowest twentieth."""
     notify: list[Annotated[str, StringConstraints(pattern=r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$")]] = []
     """Who is told when a sweep ends: `${env:NAME}`, the variable that holds a webhook's address, or one that apprise
     understands. The address is never stored."""

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ftlab.statistics.intervals import LEVEL, all_equal
+from ftlab.statistics.intervals import all_equal
+from ftlab.statistics.level import confidence
 from ftlab.statistics.paired import PairedResult, paired_difference
 
 FEW = 5
@@ -71,7 +72,7 @@ def cluster_mean(values: Sequence[float] | NDArray[np.float64], clusters: NDArra
     if error <= 1e-12 * max(1.0, float(np.abs(sample).max())):
         return nothing
     freedom = max(1.0, n**2 / float((sizes**2).sum()) - 1.0)
-    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    reach = float(stdtrit(freedom, 0.5 + confidence() / 2)) * error
     p = 2.0 * float(stdtr(freedom, -abs(estimate) / error))
     design = error**2 / (float(sample.var(ddof=1)) / n)
     return ClusterMean(estimate, estimate - reach, estimate + reach, error, p, n, groups, freedom, design)

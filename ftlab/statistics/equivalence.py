@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftlab.statistics.intervals import all_equal
-
-ALPHA = 0.05
+from ftlab.statistics.level import alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def non_inferiority(a: Sequence[float], b: Sequence[float], margin: float) -> No
     if sample is None:
         return NonInferiority(estimate, margin, None, None, n, method)
     _, p, _ = sample.ttest_mean(-margin, alternative="larger")
-    bound, _ = sample.tconfint_mean(alpha=ALPHA, alternative="larger")
+    bound, _ = sample.tconfint_mean(alpha=alpha(), alternative="larger")
     return NonInferiority(estimate, margin, float(bound), float(p), n, method)
 
 
@@ -76,7 +75,7 @@ def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> Equiva
     if sample is None:
         return Equivalence(estimate, margin, None, None, None, None, None, n, method)
     p, (_, p_lower, _), (_, p_upper, _) = sample.ttost_mean(-margin, margin)
-    low, high = sample.tconfint_mean(alpha=2 * ALPHA)
+    low, high = sample.tconfint_mean(alpha=2 * alpha())
     return Equivalence(estimate, margin, float(low), float(high), float(p), float(p_lower), float(p_upper), n, method)
 
 

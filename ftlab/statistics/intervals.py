@@ -1,4 +1,6 @@
-"""95% intervals of one number. What cannot have an interval gets None for its ends and says why in `method`.
+"""Intervals of one number, at 95% or the level in force (`ftlab.statistics.level`).
+
+What cannot have an interval gets None for its ends and says why in `method`.
 
 Wilson for rates (never a normal approximation, which fails below a few hundred
 examples), BCa bootstrap for means, bias-corrected percentile bootstrap over the examples for statistics that are no
@@ -18,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ftlab.statistics.level import alpha, confidence
 from ftlab.statistics.resampling import replicates
 
-LEVEL = 0.95
 RESAMPLES = 9999
 """Resamples of a mean."""
 STATISTIC_RESAMPLES = 1999
@@ -53,7 +55,7 @@ def wilson(successes: int, n: int) -> Interval:
         raise ValueError(f"expected 0 <= successes <= n, found {successes} of {n}")
     if n == 0:
         return Interval(None, None, None, 0, "no examples")
-    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
+    low, high = proportion_confint(successes, n, alpha=alpha(), method="wilson")
     value = successes / n
     # Rounding can put an end a hair inside the value when the rate is 0 or 1.
     return Interval(value, max(0.0, min(float(low), value)), min(1.0, max(float(high), value)), n, "Wilson")
@@ -180,7 +182,7 @@ def expanded_level(n: int) -> float:
     """
     from scipy.special import ndtr, stdtrit
 
-    reach = float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.5 + LEVEL / 2))
+    reach = float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.5 + confidence() / 2))
     return min(1.0 - 2.0 * float(ndtr(-reach)), 1.0 - 1e-9)
 
 

@@ -20,13 +20,13 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from ftlab.statistics import level
+
 POWER = 0.8
-ALPHA = 0.05
 DISCORDANT = 0.2
 """The share of examples on which two systems are assumed to disagree when nothing is measured yet."""
 MOST = 1_000_000
 """Examples are not counted further than this."""
-_Z = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,12 @@ class Detectable:
     """Where `sd` comes from, or why there is no effect."""
 
 
-def smallest_effect(n: int, sd: float, *, power: float = POWER, alpha: float = ALPHA) -> Detectable:
+def smallest_effect(n: int, sd: float, *, power: float = POWER, alpha: float | None = None) -> Detectable:
     """The smallest mean difference that `n` pairs show with the given power, from a measured `sd` of the differences.
 
     Raises ValueError for an `sd` that is not positive.
     """
+    alpha = level.alpha() if alpha is None else alpha
     if not (math.isfinite(sd) and sd > 0):
         raise ValueError(f"expected a standard deviation above 0, found {sd}")
     if n < 2:
@@ -58,7 +59,7 @@ def smallest_effect(n: int, sd: float, *, power: float = POWER, alpha: float = A
 
 
 def smallest_effect_planned(
-    n: int, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float = ALPHA
+    n: int, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float | None = None
 ) -> Detectable:
     """The smallest difference of two rates that `n` examples show, when the systems disagree on a share `discordant`.
 
@@ -66,6 +67,7 @@ def smallest_effect_planned(
     1 it is an upper bound when `discordant` is the share of examples whose scores differ.
     Raises ValueError for a share outside ]0, 1].
     """
+    alpha = level.alpha() if alpha is None else alpha
     _check_share(discordant)
     basis = f"{100 * discordant:g}% of the examples assumed to differ"
     if n < 2:
@@ -78,7 +80,9 @@ def smallest_effect_planned(
     return Detectable(effect, n, math.sqrt(discordant - effect**2), power, alpha, basis)
 
 
-def quick_effect(n: int, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float = ALPHA) -> float | None:
+def quick_effect(
+    n: int, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float | None = None
+) -> float | None:
     """What `smallest_effect_planned` finds, by the normal distribution instead of Student's t and without any library.
 
     For commands that must answer at once: statsmodels takes a second to import. From 100 examples on it is at most 2%
@@ -86,6 +90,7 @@ def quick_effect(n: int, discordant: float = DISCORDANT, *, power: float = POWER
 
     Raises ValueError for a share outside ]0, 1].
     """
+    alpha = level.alpha() if alpha is None else alpha
     _check_share(discordant)
     if n < 2:
         return None
@@ -95,10 +100,11 @@ def quick_effect(n: int, discordant: float = DISCORDANT, *, power: float = POWER
     return effect if effect <= discordant else None
 
 
-def examples_needed(effect: float, sd: float, *, power: float = POWER, alpha: float = ALPHA) -> int | None:
+def examples_needed(effect: float, sd: float, *, power: float = POWER, alpha: float | None = None) -> int | None:
     """Pairs to show a mean difference `effect`; `MOST` when more. None unless `effect` and `sd` are above 0."""
     from statsmodels.stats.power import TTestPower
 
+    alpha = level.alpha() if alpha is None else alpha
     if effect <= 0 or sd <= 0:
         return None
     size = effect / sd
@@ -112,7 +118,7 @@ def examples_needed(effect: float, sd: float, *, power: float = POWER, alpha: fl
 
 
 def examples_needed_planned(
-    effect: float, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float = ALPHA
+    effect: float, discordant: float = DISCORDANT, *, power: float = POWER, alpha: float | None = None
 ) -> int | None:
     """Examples to show a difference of two rates, when the systems disagree on a share `discordant` of them.
 
@@ -126,23 +132,25 @@ def examples_needed_planned(
 
 
 def spread_of_interval(low: float | None, high: float | None, n: int | None) -> float | None:
-    """The standard deviation that n examples with a 95% interval from `low` to `high` point to; None without a width.
+    """The standard deviation that n examples with an interval from `low` to `high`, at the level in force, point to.
+
+    None for an interval without a width.
 
     What widened the interval (many arms, clusters, seeds) is in it, and so planned for as well.
     """
     if low is None or high is None or not n or high <= low:
         return None
-    return (high - low) / 2 / _Z * math.sqrt(n)
+    return (high - low) / 2 / NormalDist().inv_cdf(1.0 - level.alpha() / 2.0) * math.sqrt(n)
 
 
-def alpha_of(arms: int, alpha: float = ALPHA) -> float:
+def alpha_of(arms: int) -> float:
     """The level at which each of `arms` comparisons is planned so that all hold together (Bonferroni).
 
     Raises ValueError for fewer than one arm.
     """
     if arms < 1:
         raise ValueError(f"expected at least one arm, found {arms}")
-    return alpha / arms
+    return level.alpha() / arms
 
 
 def _standardised(n: int, power: float, alpha: float) -> float:

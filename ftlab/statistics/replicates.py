@@ -18,10 +18,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ftlab.statistics.level import alpha
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.resampling import Floats
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +91,17 @@ def seed_noise(scores: Floats) -> SeedNoise | None:
 
 
 def with_seed_noise(
-    result: PairedResult, noises: Sequence[SeedNoise], alpha: float = ALPHA
+    result: PairedResult, noises: Sequence[SeedNoise], arms: int = 1
 ) -> tuple[float | None, float | None]:
     """The ends of an interval over examples, moved outward by the seed noise of the arms in it.
 
-    For ends that hold together over several arms, `alpha` is 0.05 divided by their number.
+    For ends that hold together over several arms, `arms` is their number: the risk in force is divided among them.
     """
     from scipy.special import stdtrit
 
     if result.estimate is None or result.low is None or result.high is None:
         return result.low, result.high
-    added = sum(float(stdtrit(noise.seeds - 1, 1 - alpha / 2)) ** 2 * noise.excess for noise in noises)
+    added = sum(float(stdtrit(noise.seeds - 1, 1 - alpha() / arms / 2)) ** 2 * noise.excess for noise in noises)
     below, above = result.estimate - result.low, result.high - result.estimate
     return result.estimate - math.sqrt(below**2 + added), result.estimate + math.sqrt(above**2 + added)
 

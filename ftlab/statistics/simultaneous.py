@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftlab.statistics.clusters import cluster_mean
+from ftlab.statistics.level import confidence
 from ftlab.statistics.resampling import Floats, resampled_means
 
 DRAWS = 4000
@@ -43,7 +44,7 @@ def mean_differences(
     *,
     bounded: bool = True,
     draws: int = DRAWS,
-    level: float = 0.95,
+    level: float | None = None,
     clusters: NDArray[np.int64] | None = None,
 ) -> Simultaneous:
     """Simultaneous intervals for the means of paired differences.
@@ -56,7 +57,7 @@ def mean_differences(
             difference of +1, half of -1 and one of 0. Without them an arm that happens to agree with the baseline on
             every example would get an interval of no width.
         draws: bootstrap draws.
-        level: joint coverage.
+        level: joint coverage; that in force when left out.
         clusters: shape (n,), the number of each example's cluster, when examples come in groups. Whole clusters are
             then resampled, and each standard error is the larger of the ordinary and the cluster-robust one.
 
@@ -64,6 +65,7 @@ def mean_differences(
     `ftlab.statistics.clusters.clustered_difference`. The critical value is Student's, each arm's error being estimated.
     Raises ValueError for another shape, an arm without a number, or fewer than two clusters.
     """
+    level = confidence() if level is None else level
     scored = np.isfinite(differences)
     sizes = scored.sum(axis=0).astype(np.float64)
     if differences.ndim != 2 or not differences.size or not sizes.all():
@@ -89,7 +91,7 @@ def mean_differences(
     return Simultaneous(estimates, low, high, critical, level, draws, None if clusters is None else units)
 
 
-def widening(arms: int, level: float = 0.95) -> float:
+def widening(arms: int, level: float | None = None) -> float:
     """By how much to stretch each of `arms` ordinary intervals about its estimate so that they hold together.
 
     Bonferroni with normal tails: for statistics that are no means, where max-T would need every draw of every arm. 1.0
@@ -99,7 +101,7 @@ def widening(arms: int, level: float = 0.95) -> float:
 
     if arms < 1:
         raise ValueError(f"expected at least one arm, found {arms}")
-    tail = (1.0 - level) / 2.0
+    tail = (1.0 - (confidence() if level is None else level)) / 2.0
     return float(ndtri(1.0 - tail / arms) / ndtri(1.0 - tail))
 
 

@@ -99,6 +99,7 @@ class FakePipeline:
             "shot_ids": [],
             "truncated": 0,
             "serving_memory_bytes": 500_000,
+            **_latencies(config, split),
         }
 
     def scores(
@@ -211,6 +212,12 @@ def read_work(results: Path) -> list[dict[str, Any]]:
     """The lines of the work log, oldest first."""
     log = results / WORK_LOG
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def _latencies(config: RunConfig, split: str) -> Summary:
+    """Single requests where a real run would time them: 20 to 29 ms, the same for every arm."""
+    wanted = config.execute.latency_requests or (20 if split == "test" else 0)
+    return {"latency_ms": [20.0 + place % 10 for place in range(wanted)]} if wanted else {}
 
 
 def _example(split: str, position: int) -> dict[str, Any]:

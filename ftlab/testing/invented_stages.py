@@ -135,6 +135,11 @@ class InventedStages:
             "shot_ids": [row[0] for row in self.sweep.splits["train"][: arm.values.get("shots", 0)]],
             "truncated": 0,
             "serving_memory_bytes": 1_300_000_000,
+            **(
+                {"latency_ms": [4.0 * draw.uniform(0.8, 1.6) * tokens / 90 for _ in range(20)]}
+                if stage.name == "test"
+                else {}
+            ),
         }
 
     def _scores(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:

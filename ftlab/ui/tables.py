@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, PairedDifference
+from ftlab.decide.view import ArmView, BenchmarkChange, Cost, DecisionView, Estimate, GateView, PairedDifference
 from ftlab.report import format as fmt
 from ftlab.text import SHARE
 from ftlab.ui.parts import MISSING, clip, escape, scrolling, status_words
@@ -23,6 +23,7 @@ _COLUMNS = (
     ("Training time", "ft-num"),
     ("Training memory", "ft-num"),
     ("Serving memory", "ft-num"),
+    ("One request alone", "ft-num"),
     ("Trainable parameters", "ft-num"),
     ("Size to ship", "ft-num"),
     ("Status", ""),
@@ -77,6 +78,7 @@ def _row(view: DecisionView, arm: ArmView) -> str:
         _number(cost.train_seconds, fmt.duration),
         _number(cost.peak_memory_bytes, fmt.size),
         _number(cost.serving_memory_bytes, fmt.size),
+        _latency(cost),
         _number(cost.trainable_parameters, fmt.compact),
         _number(cost.artifact_bytes, fmt.size),
         _status(arm),
@@ -109,6 +111,14 @@ def _estimate(estimate: Estimate | None, unit: str, kind: str = "") -> str:
     if estimate.low is not None and estimate.high is not None:
         ends = f"<small>{escape(fmt.number(estimate.low, unit))} to {escape(fmt.number(estimate.high, unit))}</small>"
     return _td(f'<span class="{kind}">{escape(fmt.number(estimate.value, unit))}</span>{ends}')
+
+
+def _latency(cost: Cost) -> str:
+    """The median of single requests, and within what time 95 of 100 are answered."""
+    if cost.latency_p50 is None or cost.latency_p95 is None:
+        return _td(MISSING)
+    slow = f"<small>95% within {escape(fmt.number(cost.latency_p95.value, 'ms'))}</small>"
+    return _td(f"{escape(fmt.number(cost.latency_p50.value, 'ms'))}{slow}")
 
 
 def _difference(arm: ArmView, unit: str) -> str:
@@ -169,6 +179,35 @@ def direction(low: float | None, high: float | None) -> tuple[str, str]:
     return "ft-flat", "≈"
 
 
+def limits_table(view: DecisionView) -> str:
+    """Who keeps which limit, in words: the best prompt and the best arm of every other method. Empty without limits."""
+    kept = fmt.limits(view)
+    if not kept:
+        return ""
+    names = list(dict.fromkeys(gate.name for _, gates in kept for gate in gates))
+    head = "".join(f'<th scope="col">{escape(name.capitalize())}</th>' for name in names)
+    rows = []
+    for arm, gates in kept:
+        by_name = {gate.name: gate for gate in gates}
+        look = family(arm.family)
+        cells = "".join(_gate_cell(by_name.get(name)) for name in names)
+        rows.append(
+            f'<tr><th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
+            f"{_breakable(clip(arm.label, 120))}</th>{cells}</tr>"
+        )
+    table = f'<thead><tr><th scope="col">Method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+    return scrolling(table, "Which method keeps which limit of the decision", "ft-limits")
+
+
+def _gate_cell(gate: GateView | None) -> str:
+    if gate is None:
+        return _td(MISSING, "")
+    tone, mark = _STATES[gate.state]
+    return _td(f'<span class="{tone}">{mark} {fmt.gate(gate.state)}</span><small>{escape(gate.words)}</small>', "")
+
+
+_STATES = {"yes": ("ft-up", "✓"), "no": ("ft-down", "✗"), "not shown": ("ft-flat", "?")}
+
 WITHIN = {"yes": "within the limit", "no": "beyond the limit", "not shown": "not shown safe"}
 """Whether a benchmark's change stays within `max_forgetting`, in words; a wide interval is never called safe."""
 
@@ -199,7 +238,7 @@ def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
             f'<tr><th scope="row"><span style="color:{look.color}" aria-hidden="true">{look.glyph}</span> '
             f"{_breakable(clip(arm.label, 120))}</th>{cells}</tr>"
         )
-    caption = "Change on each general benchmark against the base model, with its 95% interval"
+    caption = f"Change on each general benchmark against the base model, with its {fmt.level(view.confidence)} interval"
     head = f'<thead><tr><th scope="col">Method</th>{head}</tr></thead>'
     return scrolling(f"{head}<tbody>{''.join(rows)}</tbody>", caption, "ft-strip", "ft-tall")
 

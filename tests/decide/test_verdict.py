@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ftlab.decide.gates import Rule, examples_needed, gain, gate_all, gate_within, loss_limit
+from ftlab.decide.limits import with_gates
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import ArmView, BenchmarkChange, Cost, Estimate, Gate, Majority, PairedDifference, Progress
 
@@ -76,7 +77,7 @@ CLEAR = _difference(0.056, 0.031, 0.082)
 
 
 def _conclude(*arms: ArmView, inferior: bool = True, rule: Rule = RULE, progress: Progress = DONE, seeds: int = 1):
-    return conclude(arms, rule, lambda arm, best: not inferior, progress, 400, seeds)
+    return conclude(with_gates(arms, rule), rule, lambda arm, best: not inferior, progress, 400, seeds)
 
 
 @pytest.mark.parametrize(

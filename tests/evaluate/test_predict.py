@@ -92,6 +92,21 @@ def test_every_example_gets_one_row_with_tokens_and_time(tiny: LoadedModel, tmp_
     assert (last["phase"], last["done"], last["total"], last["unit"]) == ("predict", 7, 7, "examples")
 
 
+@pytest.mark.parametrize("decode", ["generate", "choose"])
+def test_single_requests_are_timed_on_test_rows_and_where_the_spec_asks_for_it(
+    tiny: LoadedModel, tmp_path: Path, decode: str
+) -> None:
+    data = dataset()
+    data.splits["test"] = data.splits["train"][7:]
+    summary, rows, _ = run(tiny, config(tiny, decode), tmp_path / "test", data, "test")
+    assert len(summary["latency_ms"]) == 20, "more requests than rows: rows are asked again"
+    assert all(taken > 0 for taken in summary["latency_ms"])
+    assert len(rows) == 5
+    assert "latency_ms" not in run(tiny, config(tiny, decode), tmp_path / "validation")[0]
+    asked = config(tiny, decode).model_copy(update={"execute": ExecuteSpec(latency_requests=3)})
+    assert len(run(tiny, asked, tmp_path / "asked")[0]["latency_ms"]) == 3
+
+
 def test_chosen_labels_are_those_of_plain_forwards_with_the_end_token(tiny: LoadedModel, tmp_path: Path) -> None:
     _, rows, _ = run(tiny, config(tiny, "choose"), tmp_path / "out")
     for row, example in zip(rows, dataset().splits["validation"], strict=True):

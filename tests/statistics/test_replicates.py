@@ -130,7 +130,7 @@ def test_seed_noise_moves_both_ends_outward_and_more_so_for_many_arms() -> None:
     noise = seed_noise(arm)
     assert noise is not None
     ordinary = paired_difference([0.5] * 100, arm.mean(axis=0).tolist(), 0)
-    one, many = with_seed_noise(ordinary, [noise]), with_seed_noise(ordinary, [noise], 0.05 / 20)
+    one, many = with_seed_noise(ordinary, [noise]), with_seed_noise(ordinary, [noise], 20)
     assert many[0] < one[0] < ordinary.low < ordinary.high < one[1] < many[1]
     assert with_seed_noise(ordinary, []) == pytest.approx((ordinary.low, ordinary.high))
     found = replicated_difference(np.full((1, 100), 0.5), arm, 0).difference

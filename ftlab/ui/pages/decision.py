@@ -87,7 +87,7 @@ def _methods(here: Here) -> None:
     best_only = [arm for arm in view.arms if arm.is_best_of_method or arm.is_baseline]
     parts.heading(
         "Methods",
-        "One row per arm, the best of each method first. Intervals are 95%. "
+        f"One row per arm, the best of each method first. Intervals of differences are {fmt.level(view.confidence)}. "
         "▲ better and ▼ worse only where the interval excludes zero; ≈ may be no difference.",
     )
     shown = view.arms
@@ -105,6 +105,11 @@ def _methods(here: Here) -> None:
         state.publish("rows", picked or rows)
         shown = best_only if picked == "best" else view.arms
     parts.markup(tables.method_table(view, shown))
+    if limits := tables.limits_table(view):
+        parts.heading(
+            "Limits", "What the spec asks of a method besides its gain. Only what is shown to be kept is kept."
+        )
+        parts.markup(limits)
 
 
 def _forest(here: Here, arms: list[ArmView]) -> None:
@@ -117,7 +122,8 @@ def _forest(here: Here, arms: list[ArmView]) -> None:
         return
     st.altair_chart(
         charts.forest(view, compared),
-        alt=f"Forest plot: difference in {view.metric} to the baseline with 95% intervals, for {len(compared)} arms.",
+        alt=f"Forest plot: difference in {view.metric} to the baseline with {fmt.level(view.confidence)} intervals, "
+        f"for {len(compared)} arms.",
     )
     gain = fmt.signed(view.min_gain, view.metric_unit)
     _key(arms, f"solid line: no difference · dashed line: {gain}, the smallest gain that counts")
