@@ -12,6 +12,7 @@ from typing import Any
 from ftlab.catalog import suggest
 from ftlab.data.checks import check_dataset
 from ftlab.data.formats import parse_json
+from ftlab.data.groups import assign_groups, group_names
 from ftlab.data.prompts import render_target
 from ftlab.data.records import Dataset, DatasetReport, Example, Finding
 from ftlab.data.sources import Rows, file_path, load_rows
@@ -21,7 +22,7 @@ from ftlab.errors import DataError, Fault, SpecPath, blame, first_line
 from ftlab.events import Reporter, ignore
 from ftlab.plan.identity import digest
 from ftlab.plan.run import DataRef
-from ftlab.spec.schema import SplitSpec, TaskSpec
+from ftlab.spec.schema import DataSpec, SplitSpec, TaskSpec
 
 __all__ = ["Dataset", "DatasetReport", "Example", "Finding", "build_dataset", "read_dataset", "write_dataset"]
 
@@ -66,18 +67,20 @@ def arrange(rows: Rows, ref: DataRef, task: TaskSpec) -> Dataset:
         split: _read(rows, split, columns, text_column, task, ref.spec.splits.deduplicate) for split in rows.by_split
     }
     _refuse(
+        _no_column(ref.spec.cluster_by, columns),
         _without_targets(rows, readings, task),
         _outside_of_labels(rows, readings, task),
         _broken_json(rows, readings, task),
     )
-    splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec.splits, task)
+    splits = _split({split: reading.examples for split, reading in readings.items()}, ref.spec, task)
     labels: list[str] = []
     if task.type == "classification":
         labels = list(task.labels or sorted({example.target for example in splits["train"]}))
         _refuse(_never_in_train(rows, splits, labels))
     dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
     untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
-    return Dataset(splits, labels, DatasetReport(len(dropped), _build_findings(dropped, untargeted)))
+    findings = (*_build_findings(dropped, untargeted), *_torn(splits, ref.spec.cluster_by))
+    return Dataset(splits, labels, DatasetReport(len(dropped), findings))
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
@@ -176,6 +179,13 @@ def _target(template: str, fields: dict[str, Any], place: str) -> str:
         raise DataError(f"{error}{where}", at=("task", "target")) from error
 
 
+def _no_column(column: str | None, columns: Sequence[str]) -> Iterator[Fault]:
+    if column is not None and column not in columns:
+        known = ", ".join(columns[:20])
+        message = f"data.cluster_by: no column {column!r}{suggest(column, columns)} (there are: {known})"
+        yield Fault(message, ("data", "cluster_by"))
+
+
 def _without_targets(rows: Rows, readings: Mapping[str | None, _Reading], task: TaskSpec) -> Iterator[Fault]:
     for split, reading in readings.items():
         if not reading.examples and not reading.unknown and not reading.not_json:
@@ -238,18 +248,19 @@ def _text_column(parts: Any, columns: Sequence[str], target: str) -> str | None:
     return max(lengths, key=lambda name: (name not in target, lengths[name], name), default=None)
 
 
-def _split(given: dict[str | None, list[Example]], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
+def _split(given: dict[str | None, list[Example]], data: DataSpec, task: TaskSpec) -> dict[str, list[Example]]:
+    spec, column = data.splits, data.cluster_by
     pool = given[None] if None in given else given["train"]
     missing = [split for split in SPLITS if split == "train" or split not in given]
     with blame("data", "splits"):
-        splits = _cut(pool, split_sizes(spec, len(pool), missing), spec, task)
+        splits = _cut(pool, split_sizes(spec, len(pool), missing), spec, task, column)
     _refuse(_too_large(given, spec))
     for split, examples in given.items():
         if split is None or split == "train":
             continue
         size: float = getattr(spec, split)
         if size >= 1:
-            examples = _cut(examples, {split: int(size)}, spec, task)[split]
+            examples = _cut(examples, {split: int(size)}, spec, task, column)[split]
         splits[split] = examples
     return {
         split: [replace(example, position=position) for position, example in enumerate(splits[split])]
@@ -268,10 +279,17 @@ def _too_large(given: Mapping[str | None, list[Example]], spec: SplitSpec) -> It
             yield Fault(message, ("data", "splits", split))
 
 
-def _cut(pool: list[Example], sizes: dict[str, int], spec: SplitSpec, task: TaskSpec) -> dict[str, list[Example]]:
+def _cut(
+    pool: list[Example], sizes: dict[str, int], spec: SplitSpec, task: TaskSpec, column: str | None
+) -> dict[str, list[Example]]:
     stratify = spec.stratify and task.type == "classification"
     strata = [example.target for example in pool] if stratify else None
-    chosen = assign([example.example_id for example in pool], strata, sizes, spec.seed)
+    ids = [example.example_id for example in pool]
+    if column is None:
+        chosen = assign(ids, strata, sizes, spec.seed)
+    else:
+        groups = group_names([example.fields for example in pool], ids, column)
+        chosen = assign_groups(groups, strata, sizes, spec.seed)
     return {split: [pool[index] for index in indices] for split, indices in chosen.items()}
 
 
@@ -295,6 +313,23 @@ def _never_in_train(rows: Rows, splits: dict[str, list[Example]], labels: Sequen
 
 def _same(row: Row, fields: dict[str, Any]) -> bool:
     return all(row.get(name) == value for name, value in fields.items())
+
+
+def _torn(splits: Mapping[str, list[Example]], column: str | None) -> Iterator[Finding]:
+    """A source with splits of its own may have rows of one group on both sides."""
+    if column is None:
+        return
+    groups = {
+        split: set(group_names([row.fields for row in rows], [row.example_id for row in rows], column))
+        for split, rows in splits.items()
+    }
+    for split in ("validation", "test"):
+        if shared := sorted(groups[split] & groups["train"]):
+            message = (
+                f"{len(shared):,} of {len(groups[split]):,} groups of {split} (by {column}) have rows in train too; "
+                "what was trained on is no test"
+            )
+            yield Finding("group_in_train", message, len(shared))
 
 
 def _build_findings(dropped: Sequence[str], untargeted: Sequence[str]) -> tuple[Finding, ...]:

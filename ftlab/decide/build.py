@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import duckdb
 
+from ftlab import text
+from ftlab.data.groups import group_names
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import read_summaries
 from ftlab.decide.economics import with_economics
@@ -18,9 +21,8 @@ from ftlab.decide.gates import Rule, loss_limit
 from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
-from ftlab.decide.pairs import Scores, scores_of
 from ftlab.decide.regressions import regressions
-from ftlab.decide.rows import arm_view, comparisons, with_selection
+from ftlab.decide.rows import arm_view, comparisons, not_inferior_pairs, with_selection
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import (
     ArmView,
@@ -37,6 +39,10 @@ from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
 from ftlab.statistics.level import at_alpha
 from ftlab.text import SHARE
+
+FEW_GROUPS = 20
+"""Below so many groups of rows an interval over groups is rough (Cameron and Miller 2015, Journal of Human Resources
+50:317)."""
 
 
 def build_view(
@@ -79,6 +85,7 @@ def _view(
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
     budgets = tuning_budgets(facts, summaries)
+    clusters = _clusters(cursor, facts, split)
     return DecisionView(
         experiment_id=facts.experiment_id,
         name=facts.name,
@@ -103,7 +110,7 @@ def _view(
         conclusion=conclude(
             views,
             rule,
-            _not_inferior(cursor, facts, split, rule.min_gain),
+            _not_inferior(cursor, facts, split),
             progress,
             examples,
             _seeds(facts),
@@ -112,11 +119,17 @@ def _view(
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
-        warnings=[*unfair(facts, budgets), *read_warnings(cursor, facts)],
+        warnings=[
+            *unfair(facts, budgets),
+            *_few_groups(facts, split, examples, clusters),
+            *read_warnings(cursor, facts),
+        ],
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
         arms_tried=len(facts.arms),
         examples=examples,
+        cluster_by=facts.cluster_by,
+        clusters=clusters,
         majority=majority,
         prices=facts.prices,
         horizon_requests=horizon,
@@ -216,12 +229,9 @@ def _seeds(facts: Facts) -> int:
 
 def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tuple[int, Majority | None]:
     """How many rows the split has, and its most frequent label (the first by name of equals)."""
-    key = next(
-        (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages), ""
-    )
     rows = cursor.execute(
         "SELECT target, count(*) FROM examples WHERE dataset_key = ? AND split = ? GROUP BY 1 ORDER BY 2 DESC, 1",
-        [key, split],
+        [_dataset_key(facts), split],
     ).fetchall()
     total = sum(count for _, count in rows)
     if not rows or facts.task_type != "classification":
@@ -229,20 +239,35 @@ def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tu
     return total, Majority(label=rows[0][0], share=rows[0][1] / total)
 
 
-def _not_inferior(
-    cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, min_gain: float
-) -> Callable[[ArmView, ArmView], bool]:
-    """Whether one arm is shown to be worse than another by at most half the minimum gain. Reads the scores once."""
-    by_id = {arm.arm_id: arm for arm in facts.arms}
-    scores: list[Scores] = []
+def _not_inferior(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> Callable[[ArmView, ArmView], bool]:
+    """Whether one arm is shown to be worse than another by less than half the minimum gain, as it was stored."""
+    shown = not_inferior_pairs(cursor, facts, split)
+    return lambda arm, best: (arm.arm_id, best.arm_id) in shown
 
-    def not_inferior(arm: ArmView, best: ArmView) -> bool:
-        if not scores:
-            scores.append(scores_of(cursor, facts.arms, split, facts.metric))
-        pair = paired(cursor, facts, by_id[best.arm_id], by_id[arm.arm_id], split, facts.metric, scores[0])
-        return pair is not None and pair[1].low is not None and pair[1].low >= -min_gain / 2
 
-    return not_inferior
+def _clusters(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> int | None:
+    """How many groups the rows of a split come in."""
+    if facts.cluster_by is None:
+        return None
+    rows = cursor.execute(
+        "SELECT example_id, fields_json FROM examples WHERE dataset_key = ? AND split = ?", [_dataset_key(facts), split]
+    ).fetchall()
+    names = group_names([json.loads(fields) for _, fields in rows], [row_id for row_id, _ in rows], facts.cluster_by)
+    return len(set(names))
+
+
+def _few_groups(facts: Facts, split: str, examples: int, clusters: int | None) -> list[str]:
+    if clusters is None or clusters >= FEW_GROUPS:
+        return []
+    return [
+        f"the {examples:,} rows of {split} come in {clusters:,} groups by {text.one_line(str(facts.cluster_by))}; with "
+        f"fewer than {FEW_GROUPS} groups intervals are wide and rough"
+    ]
+
+
+def _dataset_key(facts: Facts) -> str:
+    keys = (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages)
+    return next(keys, "")
 
 
 def _updated_at(cursor: duckdb.DuckDBPyConnection, facts: Facts) -> str:

@@ -1,10 +1,14 @@
 """The `comparisons` table: every paired difference that a page shows, computed once and kept.
 
-Three families of rows, each row with a hash of the stage keys it came from (`inputs`):
+Families of rows, each row with a hash of the stage keys it came from (`inputs`):
 
 - an arm against the best prompting arm, one row for each metric. Rows of the decision metric belong together: their
   intervals are simultaneous and their p values are Holm's, so their `inputs` name every arm of the table;
-- an arm against the base weights on the items of one benchmark.
+- an arm against the base weights on the items of one benchmark;
+- of the decision metric, what `ftlab.decide.standing` says: the chance to be the best, equivalence, non-inferiority.
+
+p values of decisions are Holm's; those of what is explored (every other metric, every benchmark) are Benjamini and
+Hochberg's over all rows of their kind, set when a row of the kind comes or goes.
 
 A row whose `inputs` are unchanged is never computed again, and a bootstrap is seeded by them, so a rebuilt ledger holds
 equal rows.
@@ -14,19 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
 from ftlab.decide.measure import item_metric, item_scores, seed_rows
-from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
+from ftlab.decide.pairs import Pair, Scores, clusters_of, compute_pair, on_shared, scores_of, simultaneous, standings
+from ftlab.decide.standing import Stood
 from ftlab.plan.identity import digest
 from ftlab.statistics.level import ALPHA, at_alpha
-from ftlab.statistics.multiple import holm
+from ftlab.statistics.multiple import benjamini_hochberg, holm
 from ftlab.statistics.paired import PairedResult
 
-COMPARISONS_VERSION = 2
+COMPARISONS_VERSION = 3
 """Part of every `inputs`: raise it when the same scores give another row."""
 
 SAME_WEIGHTS = "exact: the same weights"
@@ -82,12 +88,14 @@ def update_comparisons(connection: duckdb.DuckDBPyConnection) -> int:
         with at_alpha(facts.alpha):
             for slots, compute in _work(connection, facts):
                 if slots <= held:
-                    kept |= slots
+                    inputs = {slot[-1] for slot in slots}
+                    kept |= {slot for slot in held if slot[-1] in inputs}
                 else:
                     fresh += compute()
         stale = held - kept
         if stale or fresh:
             _replace(connection, experiment_id, stale, fresh)
+            _adjust_explored(connection, facts)
             changed += len(stale | {row.slot for row in fresh})
     return changed
 
@@ -138,7 +146,9 @@ def _family(
     """The decision metric of all arms: intervals that hold together and Holm's p values."""
     metric = facts.metric
     members = sorted(_keys_by_seed(arm, "scores", split) for arm in others)
-    inputs = digest([*_version(facts), "family", metric, split, members, _keys_by_seed(baseline, "scores", split)])
+    gain = facts.decision["min_gain"]
+    before = _keys_by_seed(baseline, "scores", split)
+    inputs = digest([*_version(facts), "family", metric, split, members, before, gain])
     slots = {("method", metric, split, arm.arm_id, "", inputs) for arm in others}
 
     def compute() -> list[Comparison]:
@@ -147,12 +157,16 @@ def _family(
         scores = scores_of(connection, [baseline, *ordered], split, metric)
         seed = _seed(inputs)
         found = (compute_pair(connection, facts, baseline, arm, split, metric, seed, scores) for arm in ordered)
-        pairs = simultaneous(facts, split, baseline, [pair for pair in found if pair is not None], seed, scores)
+        clusters = clusters_of(connection, facts, baseline, split, metric, scores)
+        known = [pair for pair in found if pair is not None]
+        pairs = simultaneous(facts, split, baseline, known, seed, scores, clusters)
         adjusted = holm([result.p for _, result, _ in pairs])
-        return [
+        rows = [
             replace(_row(facts, "method", metric, split, "", baseline, pair, inputs), p_adjusted=value)
             for pair, value in zip(pairs, adjusted, strict=True)
         ]
+        stood = standings(facts, split, baseline, pairs, seed, scores, clusters)
+        return [*rows, *(_standing(facts, split, one, inputs) for one in stood)]
 
     return slots, compute
 
@@ -200,9 +214,14 @@ def _pair_inputs(facts: Facts, kind: str, metric: str, split: str, arm: ArmFacts
     return digest([*_version(facts), kind, metric, split, *sides])
 
 
-def _version(facts: Facts) -> list[float]:
-    """The version of the rows, and their level where it is not the usual one."""
-    return [COMPARISONS_VERSION] if facts.alpha == ALPHA else [COMPARISONS_VERSION, facts.alpha]
+def _version(facts: Facts) -> list[Any]:
+    """The version of the rows, and their level and groups where the spec sets them."""
+    parts: list[Any] = [COMPARISONS_VERSION]
+    if facts.alpha != ALPHA:
+        parts.append(facts.alpha)
+    if facts.cluster_by is not None:
+        parts.append(["cluster_by", facts.cluster_by])
+    return parts
 
 
 def _seed(inputs: str) -> int:
@@ -236,6 +255,30 @@ def _row(
     )
 
 
+def _standing(facts: Facts, split: str, stood: Stood, inputs: str) -> Comparison:
+    return Comparison(
+        experiment_id=facts.experiment_id,
+        kind=stood.kind,
+        metric=facts.metric,
+        split=split,
+        arm_id=stood.arm.arm_id,
+        baseline_arm_id=stood.against.arm_id,
+        task="",
+        n=stood.n,
+        dropped=0,
+        estimate=_rounded(stood.estimate),
+        low=_rounded(stood.low),
+        high=_rounded(stood.high),
+        p=stood.p,
+        p_adjusted=None,
+        fixed=0,
+        broke=0,
+        method=stood.method,
+        seed=_seed(inputs),
+        inputs=inputs,
+    )
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _DECIMALS)
 
@@ -245,6 +288,26 @@ def _held(connection: duckdb.DuckDBPyConnection, experiment_id: str) -> set[Slot
         "SELECT kind, metric, split, arm_id, task, inputs FROM comparisons WHERE experiment_id = ?", [experiment_id]
     ).fetchall()
     return {(kind, metric, split or "", arm, task or "", inputs) for kind, metric, split, arm, task, inputs in rows}
+
+
+def _adjust_explored(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:
+    """Benjamini and Hochberg's p values of all rows that are explored: of other metrics by split, and of benchmarks."""
+    rows = connection.execute(
+        "SELECT kind, coalesce(split, ''), metric, arm_id, coalesce(task, ''), inputs, p, p_adjusted FROM comparisons "
+        "WHERE experiment_id = ? AND (kind = 'benchmark' OR (kind = 'method' AND metric <> ?)) ORDER BY ALL",
+        [facts.experiment_id, facts.metric],
+    ).fetchall()
+    explored: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        explored.setdefault((row[0], row[1]), []).append(row)
+    for members in explored.values():
+        for row, value in zip(members, benjamini_hochberg([row[6] for row in members]), strict=True):
+            if value != row[7]:
+                connection.execute(
+                    "UPDATE comparisons SET p_adjusted = ? WHERE experiment_id = ? AND kind = ? AND metric = ? "
+                    "AND coalesce(split, '') = ? AND arm_id = ? AND coalesce(task, '') = ? AND inputs = ?",
+                    [value, facts.experiment_id, row[0], row[2], row[1], row[3], row[4], row[5]],
+                )
 
 
 def _replace(

@@ -112,6 +112,11 @@ class Facts:
     """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
 
     @property
+    def cluster_by(self) -> str | None:
+        """The column whose groups of rows count as independent, where there is one."""
+        return (self.data.get("spec") or {}).get("cluster_by")
+
+    @property
     def alpha(self) -> float:
         """The risk that the decision's intervals are made at."""
         return float(self.decision.get("alpha", ALPHA))

@@ -6,6 +6,7 @@ same arrays and therefore the same intervals to the last bit.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from ftlab.data.groups import group_names
 from ftlab.decide.facts import ArmFacts
 from ftlab.evaluate.metrics.base import EXAMPLE, Answer
+from ftlab.statistics.clusters import cluster_numbers
 
 Floats = NDArray[np.float64]
+Clusters = NDArray[np.int64]
 
 
 def example_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str) -> dict[str, Floats]:
@@ -30,6 +34,20 @@ def example_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metri
         [metric, list(keys)],
     )
     return _by_key(cursor.fetchnumpy(), keys)
+
+
+def example_clusters(
+    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str, dataset_key: str, split: str, column: str
+) -> Clusters:
+    """The number of each example's group by a column of its row, aligned with `example_scores` of the same keys."""
+    rows = cursor.execute(
+        "SELECT DISTINCT s.example_id, e.fields_json FROM scores s JOIN examples e USING (example_id) "
+        "WHERE s.metric = ? AND s.score IS NOT NULL AND s.key IN (SELECT unnest(?)) AND e.dataset_key = ? "
+        "AND e.split = ? ORDER BY s.example_id",
+        [metric, list(keys), dataset_key, split],
+    ).fetchall()
+    names = group_names([json.loads(fields) for _, fields in rows], [example_id for example_id, _ in rows], column)
+    return cluster_numbers(names)
 
 
 def item_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str) -> dict[str, Floats]:

@@ -9,9 +9,11 @@ import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts
-from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_rows
+from ftlab.decide.measure import Clusters, Floats, answers, example_clusters, example_scores, labels, seed_rows
+from ftlab.decide.standing import Stood, best_rows, equivalence_rows, non_inferiority_rows
 from ftlab.evaluate.metrics.make import corpus_metric
 from ftlab.spec.metrics import metric_entry
+from ftlab.statistics.clusters import clustered_difference
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.replicates import SeedNoise, replicated_difference, seed_noise, with_seed_noise
 from ftlab.statistics.simultaneous import mean_differences, widening
@@ -27,6 +29,16 @@ Scores = dict[str, Floats]
 def scores_of(cursor: duckdb.DuckDBPyConnection, arms: Sequence[ArmFacts], split: str, metric: str) -> Scores:
     """The scores of all these arms in one read; empty for a metric that has none for single examples."""
     return example_scores(cursor, [key for arm in arms for key in arm.keys("scores", split)], metric)
+
+
+def clusters_of(
+    cursor: duckdb.DuckDBPyConnection, facts: Facts, arm: ArmFacts, split: str, metric: str, scores: Scores
+) -> Clusters | None:
+    """The group of every example that `scores` are of, aligned with them; None where the spec names no groups."""
+    if facts.cluster_by is None or not scores:
+        return None
+    dataset = next((run.stages["dataset", ""] for run in arm.runs if ("dataset", "") in run.stages), "")
+    return example_clusters(cursor, list(scores), metric, dataset, split, facts.cluster_by)
 
 
 def compute_pair(
@@ -47,23 +59,40 @@ def compute_pair(
     before = seed_rows(baseline, "scores", split, scores)
     after = seed_rows(arm, "scores", split, scores)
     if before is not None and after is not None:
-        return on_shared(arm, before, after, _sign(facts, split, metric), seed)
+        clusters = clusters_of(cursor, facts, baseline, split, metric, scores)
+        return on_shared(arm, before, after, _sign(facts, split, metric), seed, clusters)
     return _corpus(cursor, facts, baseline, arm, split, metric, seed)
 
 
-def on_shared(arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int) -> Pair:
+def on_shared(
+    arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int, clusters: Clusters | None = None
+) -> Pair:
     """The paired difference on the examples that both sides have scores for, `(seeds, examples)` each.
 
-    With several seeds the interval holds both levels of chance, the examples and the seeds.
+    With several seeds the interval holds both levels of chance, the examples and the seeds. `clusters` `(examples,)`
+    are the groups that examples come in, where the spec names them.
     """
     scored_before, scored_after = np.isfinite(before).all(axis=0), np.isfinite(after).all(axis=0)
     both = scored_before & scored_after
     one, other = sign * before[:, both], sign * after[:, both]
-    if len(one) == len(other) == 1:
+    if clusters is not None:
+        result = _clustered(one, other, clusters[both].tolist(), seed)
+    elif len(one) == len(other) == 1:
         result = paired_difference(one[0].tolist(), other[0].tolist(), seed)
     else:
         result = replicated_difference(one, other, seed, baseline_has_seeds=len(one) > 1).difference
     return arm, result, int((scored_before ^ scored_after).sum())
+
+
+def _clustered(one: Floats, other: Floats, clusters: list[int], seed: int) -> PairedResult:
+    """Means over the seeds, over whole groups of examples, with the noise of the seeds added as a second level."""
+    result, _ = clustered_difference(one.mean(axis=0).tolist(), other.mean(axis=0).tolist(), clusters, seed)
+    noises = _noises(one, other)
+    if not noises:
+        return result
+    low, high = with_seed_noise(result, noises)
+    seeds = " and ".join(str(noise.seeds) for noise in noises)
+    return replace(result, low=low, high=high, method=f"{result.method}; Student's t over {seeds} seeds, by MOVER")
 
 
 def _corpus(
@@ -91,7 +120,12 @@ def _corpus(
         dropped = max(dropped, len(before) + len(after) - 2 * len(shared))
         known = list(facts.labels) or labels(cursor, dataset)
         results.append(measure.compare([before[x] for x in shared], [after[x] for x in shared], known, seed))
-    return (arm, _mean_result(results), dropped) if results else None
+    if not results:
+        return None
+    result = _mean_result(results)
+    if facts.cluster_by is not None:
+        result = replace(result, method=f"{result.method}; groups by {facts.cluster_by} not counted")
+    return arm, result, dropped
 
 
 def _seed_pairs(baseline: ArmFacts, arm: ArmFacts, split: str) -> list[tuple[str, str, str]]:
@@ -128,10 +162,47 @@ def _mean_result(results: Sequence[PairedResult]) -> PairedResult:
     )
 
 
+def standings(
+    facts: Facts,
+    split: str,
+    baseline: ArmFacts,
+    pairs: list[Pair],
+    seed: int,
+    scores: Scores,
+    clusters: Clusters | None = None,
+) -> list[Stood]:
+    """Who is likely the best and who is shown to be as good as whom, by the decision metric; empty for a metric without
+    scores of single examples."""
+    before = seed_rows(baseline, "scores", split, scores)
+    if before is None or not pairs:
+        return []
+    sign = _sign(facts, split, facts.metric)
+    base = sign * before
+    arms = [(arm, sign * _rows_of(arm, split, scores)) for arm, _, _ in pairs]
+    differences = np.stack([after.mean(axis=0) - base.mean(axis=0) for _, after in arms], axis=1)
+    gain = float(facts.decision["min_gain"])
+
+    def ends(one: Floats, other: Floats) -> PairedResult:
+        return on_shared(baseline, one, other, 1.0, seed, clusters)[1]
+
+    known = None if clusters is None and all(len(rows) == 1 for rows in (base, *(rows for _, rows in arms))) else ends
+    return [
+        *best_rows(baseline, [arm for arm, _ in arms], differences, seed, clusters),
+        *equivalence_rows(baseline, base, arms, gain, known),
+        *non_inferiority_rows(arms, gain / 2, known),
+    ]
+
+
 def simultaneous(
-    facts: Facts, split: str, baseline: ArmFacts, pairs: list[Pair], seed: int, scores: Scores
+    facts: Facts,
+    split: str,
+    baseline: ArmFacts,
+    pairs: list[Pair],
+    seed: int,
+    scores: Scores,
+    clusters: Clusters | None = None,
 ) -> list[Pair]:
-    """The same results with intervals that hold together over all arms."""
+    """The same results with intervals that hold together over all arms. `clusters` as of `on_shared`."""
     if not pairs:
         return []
     before = seed_rows(baseline, "scores", split, scores)
@@ -140,10 +211,15 @@ def simultaneous(
     rows = [_rows_of(arm, split, scores) for arm, _, _ in pairs]
     sign = _sign(facts, split, facts.metric)
     matrix = np.stack([sign * (after.mean(axis=0) - before.mean(axis=0)) for after in rows], axis=1)
-    matrix = matrix[np.isfinite(matrix).any(axis=1)]
+    scored = np.isfinite(matrix).any(axis=1)
+    matrix = matrix[scored]
     bounded = all(np.nanmin(array) >= 0.0 and np.nanmax(array) <= 1.0 for array in scores.values())
-    joint = mean_differences(matrix, seed, bounded=bounded)
-    kind = f"simultaneous over {len(pairs)} arms (max-T, {joint.draws} draws)"
+    groups = clusters[scored] if clusters is not None else None
+    if groups is not None and np.unique(groups).size < 2:
+        return pairs  # their methods say that one group has no interval
+    joint = mean_differences(matrix, seed, bounded=bounded, clusters=groups)
+    of = f" over {joint.clusters} groups" if joint.clusters is not None else ""
+    kind = f"simultaneous over {len(pairs)} arms (max-T, {joint.draws} draws{of})"
     found = []
     for (arm, result, dropped), after, low, high in zip(pairs, rows, joint.low, joint.high, strict=True):
         held = replace(result, low=float(low), high=float(high), method=_joined(kind, result.method))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import stdev
+from typing import Literal
 
 import duckdb
 
@@ -28,6 +29,8 @@ _ORDER = (
 )
 """The least finished first."""
 
+EXPLORED: Literal["Benjamini-Hochberg"] = "Benjamini-Hochberg"
+
 Stored = Mapping[tuple[str, str, str], tuple[PairedDifference, str]]
 """Comparisons by (kind, metric or task, arm), each with the metric."""
 
@@ -37,7 +40,7 @@ def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, bas
     rows = cursor.execute(
         "SELECT kind, metric, arm_id, task, n, dropped, estimate, low, high, p, p_adjusted, fixed, broke, method "
         "FROM comparisons WHERE experiment_id = ? AND estimate IS NOT NULL "
-        "AND (kind = 'benchmark' OR (split = ? AND baseline_arm_id = ?))",
+        "AND (kind = 'benchmark' OR (kind <> 'not_inferior' AND split = ? AND baseline_arm_id = ?))",
         [facts.experiment_id, split, baseline.arm_id if baseline else ""],
     ).fetchall()
     stored = {}
@@ -49,6 +52,7 @@ def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, bas
             broke=broke,
             dropped=dropped,
             p_adjusted=adjusted,
+            correction="" if adjusted is None else "Holm" if kind == "method" and metric == facts.metric else EXPLORED,
             # The decision metric's rows, and no others, are corrected for the whole table.
             simultaneous=kind == "method" and metric == facts.metric and low is not None,
         )
@@ -82,6 +86,8 @@ def arm_view(
         is_baseline=arm is baseline,
         is_best_of_method=False,
         metrics=metrics,
+        probability_best=_stored_value(stored, "best", facts.metric, arm),
+        equivalent=_equivalent(stored, facts, arm),
         seed_sd=_seed_sd(arm, split, facts.metric),
         difference=compared[0] if compared and arm is not baseline else None,
         benchmarks=benchmarks,
@@ -94,6 +100,31 @@ def arm_view(
         format_gate=_format_gate(rule, metrics),
         labels=label_figures(arm, split, _estimate),
     )
+
+
+def _stored_value(stored: Stored, kind: str, metric: str, arm: ArmFacts) -> float | None:
+    found = stored.get((kind, metric, arm.arm_id))
+    return found[0].estimate.value if found else None
+
+
+def _equivalent(stored: Stored, facts: Facts, arm: ArmFacts) -> bool | None:
+    """By the ends of the test's interval: TOST's 1 - 2 alpha one, or the wider ordinary one."""
+    found = stored.get(("equivalent", facts.metric, arm.arm_id))
+    if found is None or found[0].estimate.low is None or found[0].estimate.high is None:
+        return None
+    gain = facts.decision["min_gain"]
+    return -gain < found[0].estimate.low and found[0].estimate.high < gain
+
+
+def not_inferior_pairs(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> frozenset[tuple[str, str]]:
+    """(arm, better arm) of every arm that is shown to be worse by less than half the minimum gain."""
+    margin = facts.decision["min_gain"] / 2
+    rows = cursor.execute(
+        "SELECT arm_id, baseline_arm_id FROM comparisons WHERE experiment_id = ? AND kind = 'not_inferior' "
+        "AND metric = ? AND split = ? AND low >= ?",
+        [facts.experiment_id, facts.metric, split, -margin],
+    ).fetchall()
+    return frozenset((arm, better) for arm, better in rows)
 
 
 def _seed_sd(arm: ArmFacts, split: str, metric: str) -> float | None:

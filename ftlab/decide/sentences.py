@@ -55,6 +55,8 @@ def keep(best: ArmView, possible: list[ArmView], baseline: ArmView, rule: Rule) 
             if highest > 0
             else "; every other is shown worse"
         )
+    if best.equivalent:
+        tail = f"; it is shown to be no more than {text.amount(rule.min_gain, rule.unit)} better or worse"
     return (
         f"Keep prompting with {name(baseline)}: no method beat it by the {text.amount(rule.min_gain, rule.unit)} "
         f"you asked for (best: {name(best)} {shown}){tail}."

@@ -50,7 +50,10 @@ class PairedDifference(ViewPart):
     dropped: int
     """Examples that only one of the two was scored on, left out of the comparison."""
     p_adjusted: float | None = None
-    """The p value after Holm's correction for every arm of the table; None where nothing was corrected."""
+    """The p value after the correction; None where nothing was corrected."""
+    correction: Literal["", "Holm", "Benjamini-Hochberg"] = ""
+    """Holm's over all arms of the table for the decision metric; Benjamini and Hochberg's over all that is explored for
+    other metrics and for benchmarks."""
     simultaneous: bool = False
     """Whether the interval holds together with those of all other arms (max-T), so that picking the best is covered."""
 
@@ -156,6 +159,10 @@ class ArmView(ViewPart):
     is_best_of_method: bool
     metrics: dict[str, Estimate]
     """Every metric by its name, e.g. `accuracy`; the decision metric among them."""
+    probability_best: float | None = None
+    """In which share of the resampled examples it is the best of all arms here, the best prompt included."""
+    equivalent: bool | None = None
+    """Whether it is shown to lie within the minimum gain of the best prompt, better or worse; None where not tested."""
     seed_sd: float | None = None
     """By how much the decision metric scatters over the arm's seeds (a standard deviation); None for one seed."""
     difference: PairedDifference | None
@@ -316,6 +323,10 @@ class DecisionView(ViewPart):
     """How many arms the experiment has, those included that this view does not show."""
     examples: int
     """Rows in the split."""
+    cluster_by: str | None = None
+    """The column whose groups of rows count as independent; None when every row does."""
+    clusters: int | None = None
+    """How many groups the split's rows come in."""
     majority: Majority | None = None
     """None without rows."""
     prices: PriceSpec = PriceSpec()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,20 +29,21 @@ MetricRow = dict[str, Any]
 
 
 def score(
-    dataset: Dataset, predictions: Path, task: TaskSpec, out: Path, root: Path = Path()
+    dataset: Dataset, predictions: Path, task: TaskSpec, out: Path, root: Path = Path(), cluster_by: str | None = None
 ) -> tuple[dict[str, Any], list[MetricRow]]:
     """Score `predictions/predictions.parquet` and write scores.parquet, metrics.json, details.json and summary.json.
 
     Returns the summary and the metric rows: the task's metrics in their order, then, for classification, precision and
-    recall of every label. Files that metrics name start from `root`. Raises DataError when a prediction belongs to no
-    example of the data set, and what metrics raise.
+    recall of every label. Files that metrics name start from `root`. With `cluster_by` intervals of means count its
+    groups of examples as independent, not the examples; those of other metrics say that they do not. Raises DataError
+    when a prediction belongs to no example of the data set, and what metrics raise.
     """
     answers = read_answers(dataset, predictions)
     entries = [metric_entry(given) for given in task.metrics]
     metrics = {entry.key: make_metric(entry, root) for entry in entries}
     labelled = task.type == "classification"
     scores = [row for key, metric in metrics.items() for row in _score_rows(key, metric, answers, labelled)]
-    rows = [_row(key, metric, answers, dataset.labels) for key, metric in metrics.items()]
+    rows = [_row(key, metric, answers, dataset.labels, cluster_by) for key, metric in metrics.items()]
     details: dict[str, Any] = {}
     if labelled:
         classes = per_class(answers, dataset.labels)
@@ -77,8 +79,12 @@ def read_answers(dataset: Dataset, predictions: Path) -> list[Answer]:
     return answers
 
 
-def _row(key: str, metric: Metric, answers: Sequence[Answer], labels: Sequence[str]) -> MetricRow:
+def _row(
+    key: str, metric: Metric, answers: Sequence[Answer], labels: Sequence[str], cluster_by: str | None
+) -> MetricRow:
     interval = metric.interval(answers, labels, BOOTSTRAP_SEED)
+    if cluster_by is not None:
+        interval = _clustered(interval, metric, answers, cluster_by)
     return {
         "key": key,
         **_numbers(key, interval),
@@ -86,6 +92,29 @@ def _row(key: str, metric: Metric, answers: Sequence[Answer], labels: Sequence[s
         "direction": metric.direction,
         "interval": interval.method,
     }
+
+
+def _clustered(interval: Interval, metric: Metric, answers: Sequence[Answer], cluster_by: str) -> Interval:
+    """The interval over groups of examples; never shorter than that over examples."""
+    from ftlab.data.groups import group_names
+    from ftlab.statistics.clusters import cluster_mean, cluster_numbers
+
+    if metric.corpus:
+        return replace(interval, method=f"{interval.method}; groups by {cluster_by} not counted")
+    scored = [(answer, score) for answer in answers if (score := metric.score(answer)) is not None]
+    if not scored or interval.low is None or interval.high is None:
+        return interval
+    names = group_names([one.row or {} for one, _ in scored], [one.example_id for one, _ in scored], cluster_by)
+    found = cluster_mean([score for _, score in scored], cluster_numbers(names))
+    method = f"cluster-robust t over {found.clusters} groups by {cluster_by}; at least {interval.method}"
+    if found.clusters < 2:
+        return replace(interval, low=None, high=None, method=f"no interval: one group by {cluster_by}")
+    if found.low is None or found.high is None:
+        return replace(interval, method=method)
+    ends = (min(interval.low, found.low), max(interval.high, found.high))
+    if metric.unit == "share":
+        ends = (max(0.0, ends[0]), min(1.0, ends[1]))
+    return replace(interval, low=ends[0], high=ends[1], method=method)
 
 
 def _numbers(name: str, interval: Interval) -> dict[str, float | int | None]:

@@ -94,9 +94,10 @@ class RealPipeline:
         # A function or a schema may have been edited since the plan was made: its scores belong under another key.
         root = Path(config.data.root)
         planned, made = config.key("scores", split), config.key("predictions", split)
-        if planned and made and scores_key(made, metric_definitions(config.task.metrics, root)) != planned:
+        groups = config.data.spec.cluster_by
+        if planned and made and scores_key(made, metric_definitions(config.task.metrics, root), groups) != planned:
             raise UsageError("a file that task.metrics names was changed since the run was planned; run again")
-        summary, _ = score(self._dataset(dataset), predictions, config.task, out, root)
+        summary, _ = score(self._dataset(dataset), predictions, config.task, out, root, groups)
         return summary
 
     def benchmark(self, config: RunConfig, task: str, weights: Path | None, out: Path, report: Reporter) -> Summary:

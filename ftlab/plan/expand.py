@@ -161,10 +161,14 @@ class _Expander:
     def _shared(self) -> dict[str, Any]:
         """What all arms have in common."""
         return {
-            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json")],
+            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json"), *self._groups()],
             "task": self.spec.task.model_dump(mode="json"),
             "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
         }
+
+    def _groups(self) -> list[str]:
+        """What rows belong together, for those specs that say it."""
+        return [] if self.spec.data.cluster_by is None else [self.spec.data.cluster_by]
 
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
@@ -235,7 +239,7 @@ def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: di
     )
     return [
         StageKey(kind="predictions", name=split, key=predictions),
-        StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics)),
+        StageKey(kind="scores", name=split, key=identity.scores_key(predictions, metrics, run.data.spec.cluster_by)),
     ]
 
 

@@ -82,6 +82,7 @@ def dataset_key(data: DataRef, task: TaskSpec) -> str:
             "type": task.type,
             "target": task.target,
             "labels": task.labels,
+            **({"cluster_by": data.spec.cluster_by} if data.spec.cluster_by is not None else {}),
         }
     )
 
@@ -141,9 +142,13 @@ def predictions_key(
     )
 
 
-def scores_key(predictions: str, metrics: dict[str, Any]) -> str:
-    """The predictions and the definition of every metric: its name and its own version, and what it was told."""
-    return digest({"stage": ["scores", SCORES_VERSION], "predictions": predictions, "metrics": metrics})
+def scores_key(predictions: str, metrics: dict[str, Any], cluster_by: str | None = None) -> str:
+    """The predictions and the definition of every metric: its name and its own version, and what it was told.
+
+    `cluster_by` widens intervals; scores without it keep their key.
+    """
+    clustered = {"cluster_by": cluster_by} if cluster_by is not None else {}
+    return digest({"stage": ["scores", SCORES_VERSION], "predictions": predictions, "metrics": metrics, **clustered})
 
 
 def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSpec) -> str:

@@ -15,6 +15,9 @@ def assurance(view: DecisionView) -> list[Row]:
     rows: list[Row] = [("rows judged by", f"{fmt.count(view.examples)} of {view.split}")]
     rows += [("test rows", fmt.openings(view)), *(_opening(one) for one in view.openings)]
     rows += _shrinkage(view)
+    if view.clusters is not None:
+        groups = f"{fmt.count(view.clusters)} groups by {view.cluster_by}"
+        rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))
     rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
     rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
     rows += [("not measured", f"{part.what}: {part.why}") for part in view.missing]
@@ -61,9 +64,11 @@ def _seeds(view: DecisionView) -> str:
 
 def _corrections(view: DecisionView) -> str:
     joint = [arm for arm in view.arms if arm.difference is not None and arm.difference.simultaneous]
+    explored = any(change.difference.correction for arm in view.arms for change in arm.benchmarks)
+    also = "; changes on benchmarks by Benjamini and Hochberg" if explored else ""
     if not joint:
-        return "none: every interval stands for itself"
-    return f"the intervals of {fmt.plural(len(joint), 'arm')} hold together (max-T), p values by Holm"
+        return f"none: every interval stands for itself{also}"
+    return f"the intervals of {fmt.plural(len(joint), 'arm')} hold together (max-T), p values by Holm{also}"
 
 
 def _budgets(view: DecisionView) -> list[str]:

@@ -61,7 +61,12 @@ def method_note(view: DecisionView) -> str:
     return (
         f"Differences: {unit}{fmt.metric_name(view.metric)} against the best prompt, {fmt.label(baseline)}, on the "
         f"same {rows} {view.split} rows; {interval}. Fixed / broke: examples that got better / worse."
+        f"{' Best in: the share of resampled rows on which an arm comes out first.' if _ranked(view) else ''}"
     )
+
+
+def _ranked(view: DecisionView) -> bool:
+    return any(arm.probability_best is not None for arm in view.arms)
 
 
 def forgetting_note(view: DecisionView, marks: Mapping[Gate, str] = MARKS) -> str:
@@ -83,6 +88,7 @@ def _methods(view: DecisionView, wide: bool) -> Table:
     table.add_column("vs best prompt", justify="right", no_wrap=True)
     if wide:
         table.add_column("fixed / broke", justify="right", no_wrap=True)
+        table.add_column("best in", justify="right", no_wrap=True)
     table.add_column("training", justify="right", no_wrap=True)
     table.add_column("1,000 req.", justify="right", no_wrap=True)
     if wide:
@@ -98,11 +104,11 @@ def _cells(view: DecisionView, arm: ArmView, wide: bool) -> list[Text]:
     if metric is None:
         word = fmt.STATUS_WORDS.get(arm.status, arm.status)
         status = Text(word, style="red" if arm.status in ("failed", "oom", "killed") else "dim")
-        return [name, Text(fmt.MISSING), status, *[Text(fmt.MISSING)] * (4 if wide else 2)]
+        return [name, Text(fmt.MISSING), status, *[Text(fmt.MISSING)] * (5 if wide else 2)]
     against = "best prompt" if arm.is_baseline else fmt.difference_short(arm.difference, view.metric_unit)
     cells = [name, Text(fmt.short_estimate(metric, view.metric_unit)), Text(against)]
     if wide:
-        cells.append(Text(fmt.flips(arm.difference)))
+        cells += [Text(fmt.flips(arm.difference)), Text(fmt.number(arm.probability_best, digits=0))]
     cells += [Text(fmt.duration(arm.cost.train_seconds)), Text(fmt.duration(arm.cost.seconds_per_1k_requests))]
     if wide:
         cells.append(Text(fmt.size(arm.cost.artifact_bytes)))

@@ -92,6 +92,9 @@ class DataSpec(Block):
     """The configuration of a hub data set, where it has several."""
     splits: SplitSpec = SplitSpec()
     """How rows become splits."""
+    cluster_by: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """A column that says which rows belong together: a document, a customer, a template. A split then holds whole
+    groups, so that its size is met as nearly as they allow, and intervals count groups, not rows, as independent."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> DataSpec:

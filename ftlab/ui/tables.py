@@ -16,6 +16,7 @@ _COLUMNS = (
     ("{metric}", "ft-num"),
     ("Difference to the baseline", "ft-num"),
     ("Fixed / broke", "ft-num"),
+    ("Best in", "ft-num"),
     ("Valid format", "ft-num"),
     ("Worst benchmark change", "ft-num"),
     ("Time per 1,000 requests", "ft-num"),
@@ -71,8 +72,9 @@ def _row(view: DecisionView, arm: ArmView) -> str:
         _estimate(arm.metrics.get(view.metric), view.metric_unit, "ft-main"),
         _difference(arm, view.metric_unit),
         _flips(arm.difference),
+        _number(arm.probability_best, lambda share: fmt.number(share, digits=0)),
         _estimate(arm.metrics.get("valid_format"), SHARE),
-        _worst(fmt.worst_benchmark(arm)),
+        _worst(view, fmt.worst_benchmark(arm)),
         _number(cost.seconds_per_1k_requests, fmt.duration),
         _number(cost.prediction_tokens_per_second, fmt.count),
         _number(cost.train_seconds, fmt.duration),
@@ -142,13 +144,13 @@ def _flips(difference: PairedDifference | None) -> str:
     return _td(f"{fmt.flips(difference)}{dropped}")
 
 
-def _worst(worst: BenchmarkChange | None) -> str:
+def _worst(view: DecisionView, worst: BenchmarkChange | None) -> str:
     if worst is None:
         return _td(MISSING)
     if _is_unchanged(worst):
         return _td('<span class="ft-muted">unchanged</span>')
     estimate = worst.difference.estimate
-    tone, mark = direction(estimate.low, estimate.high)
+    tone, mark = corrected(view, worst.difference)
     return _td(
         f'<span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span>'
         f"<small>{escape(fmt.task_name(worst.task))}:<br>{WITHIN[worst.within_limit]}</small>"
@@ -208,6 +210,14 @@ def _gate_cell(gate: GateView | None) -> str:
 
 _STATES = {"yes": ("ft-up", "✓"), "no": ("ft-down", "✗"), "not shown": ("ft-flat", "?")}
 
+
+def corrected(view: DecisionView, difference: PairedDifference) -> tuple[str, str]:
+    """As `direction`, and only where the p value that allows for everything looked at says so too."""
+    if difference.p_adjusted is not None and difference.p_adjusted > 1 - view.confidence:
+        return direction(None, None)
+    return direction(difference.estimate.low, difference.estimate.high)
+
+
 WITHIN = {"yes": "within the limit", "no": "beyond the limit", "not shown": "not shown safe"}
 """Whether a benchmark's change stays within `max_forgetting`, in words; a wide interval is never called safe."""
 
@@ -265,7 +275,7 @@ def _strip_cell(view: DecisionView, change: BenchmarkChange | None, reach: float
     if change is None:
         return _td('<span class="ft-muted">not measured</span>', "")
     estimate = change.difference.estimate
-    tone, mark = direction(estimate.low, estimate.high)
+    tone, mark = corrected(view, change.difference)
     ground = {"ft-up": "ft-won", "ft-down": "ft-lost"}.get(tone, "")
     note = f"{fmt.interval(estimate.low, estimate.high)}; {fmt.lost_gained(change)}"
     return (
