@@ -31,7 +31,7 @@ from ftlab.decide.view import (
     Progress,
 )
 from ftlab.errors import UsageError
-from ftlab.evaluate.benchmarks import group_of
+from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
 from ftlab.text import SHARE
@@ -163,7 +163,7 @@ def _rule(facts: Facts, split: str) -> Rule:
         min_valid_format=facts.decision.get("min_valid_format"),
         benchmarks=facts.benchmarks,
         currency=facts.prices.currency,
-        limits={task: loss_limit(limits, task, group_of(task)) for task in facts.benchmarks},
+        limits={task: loss_limit(limits, task, measures_of(task)[0].group) for task in facts.benchmarks},
     )
 
 

@@ -13,7 +13,7 @@ from ftlab.decide.facts import ArmFacts, Facts, RunFacts
 from ftlab.decide.gates import Rule, gate_all, gate_within
 from ftlab.decide.labels import label_figures
 from ftlab.decide.view import ArmView, BenchmarkChange, Estimate, Gate, PairedDifference
-from ftlab.evaluate.benchmarks import group_of
+from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
 
 _ORDER = (
@@ -169,7 +169,7 @@ def _benchmarks(facts: Facts, arm: ArmFacts, rule: Rule, stored: Stored, summari
                 difference=difference,
                 within_limit=gate_within(difference.estimate.low, difference.estimate.high, limit),
                 limit=limit,
-                group=group_of(task),
+                group=measures_of(task)[0].group,
                 chance=chance,
                 informative=None if chance is None or base.low is None else base.low > chance,
             )
