@@ -10,11 +10,12 @@ import duckdb
 
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import read_summaries
+from ftlab.decide.drift import changed_answers
 from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
-from ftlab.decide.gates import Rule, loss_limit
+from ftlab.decide.gates import Rule, loss_limit, measure_limit
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.pairs import Scores, scores_of
@@ -69,6 +70,7 @@ def build_view(
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
     budgets = tuning_budgets(facts, summaries)
+    measures = {measure.name(task): measure for task in facts.benchmarks for measure in measures_of(task)}
     return DecisionView(
         experiment_id=experiment_id,
         name=facts.name,
@@ -81,10 +83,12 @@ def build_view(
         metric_direction="lower" if facts.direction(split, facts.metric) == "lower" else "higher",
         min_gain=rule.min_gain,
         max_forgetting=rule.max_forgetting,
-        forgetting_limits={task: rule.limit(task) for task in facts.benchmarks},
+        forgetting_limits=dict(rule.limits),
         min_valid_format=rule.min_valid_format,
         metric_units={name: _unit(facts, split, name) for name in facts.metrics},
-        benchmarks=list(facts.benchmarks),
+        benchmarks=[name for name, measure in measures.items() if measure.gated],
+        benchmark_groups={name: measure.group for name, measure in measures.items() if measure.gated},
+        benchmark_units={name: measure.unit for name, measure in measures.items()} | _measured_units(views),
         snapshot=snapshot,
         updated_at=_updated_at(cursor, facts),
         conclusion=conclude(
@@ -99,6 +103,7 @@ def build_view(
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
+        changed_answers=changed_answers(cursor, facts, finalists),
         warnings=[*unfair(facts, budgets), *read_warnings(cursor, facts)],
         missing=missing_parts(facts, views, split, baseline),
         progress=progress,
@@ -153,18 +158,29 @@ def _opening_view(opening: Opening) -> OpeningView:
 
 
 def _rule(facts: Facts, split: str) -> Rule:
-    limits = facts.decision["max_forgetting"]
+    given = facts.decision["max_forgetting"]
+    asked = [(task, measure) for task in facts.benchmarks for measure in measures_of(task)]
+    limits = {
+        measure.name(task): limit
+        for task, measure in asked
+        if (limit := measure_limit(given, task, measure)) is not None
+    }
     return Rule(
         metric=facts.metric,
         unit=_unit(facts, split, facts.metric),
         split=split,
         min_gain=facts.decision["min_gain"],
-        max_forgetting=loss_limit(limits),
+        max_forgetting=loss_limit(given),
         min_valid_format=facts.decision.get("min_valid_format"),
-        benchmarks=facts.benchmarks,
+        benchmarks=tuple(limits),
         currency=facts.prices.currency,
-        limits={task: loss_limit(limits, task, measures_of(task)[0].group) for task in facts.benchmarks},
+        limits=limits,
     )
+
+
+def _measured_units(views: Sequence[ArmView]) -> dict[str, str]:
+    """The units of benchmarks that tell theirs with their results."""
+    return {change.task: change.unit for view in views for change in view.benchmarks}
 
 
 def _unit(facts: Facts, split: str, metric: str) -> str:

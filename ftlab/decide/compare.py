@@ -1,10 +1,11 @@
 """The `comparisons` table: every paired difference that a page shows, computed once and kept.
 
-Three families of rows, each row with a hash of the stage keys it came from (`inputs`):
+Four families of rows, each row with a hash of the stage keys it came from (`inputs`):
 
 - an arm against the best prompting arm, one row for each metric. Rows of the decision metric belong together: their
   intervals are simultaneous and their p values are Holm's, so their `inputs` name every arm of the table;
-- an arm against the base weights on the items of one benchmark.
+- an arm against the base weights on the items of one benchmark, one row for each measure whose loss closes the gate;
+- the drift of an arm against the base weights: measures that close none, whose intervals hold together.
 
 A row whose `inputs` are unchanged is never computed again, and a bootstrap is seeded by them, so a rebuilt ledger holds
 equal rows.
@@ -18,24 +19,25 @@ from dataclasses import asdict, dataclass, replace
 import duckdb
 import numpy as np
 
+from ftlab.decide.drift import SAME_WEIGHTS, Drifting, drift_pairs
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
-from ftlab.decide.measure import item_metric, item_scores, seed_rows
+from ftlab.decide.measure import item_measures, item_scores, seed_rows
 from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
 from ftlab.plan.identity import digest
+from ftlab.spec.measures import Measure
 from ftlab.statistics.multiple import holm
 from ftlab.statistics.paired import PairedResult
 
 COMPARISONS_VERSION = 2
 """Part of every `inputs`: raise it when the same scores give another row."""
 
-SAME_WEIGHTS = "exact: the same weights"
 _DECIMALS = 12
 """Rows are rounded here, so that the order of a sum in a threaded matrix product never makes two ledgers differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row. `task` is the benchmark of a `benchmark` row, else empty, as is `split` there."""
+    """One row. `task` is the benchmark of a `benchmark` or `drift` row, else empty, as is `split` there."""
 
     experiment_id: str
     kind: str
@@ -118,15 +120,21 @@ def _work(
                 yield _family(connection, facts, split, baseline, others)
             else:
                 yield from (_single(connection, facts, split, metric, baseline, arm) for arm in others)
-    primary: dict[str, str | None] = {}
+    measures: dict[str, tuple[Measure, ...]] = {}
     for task in facts.benchmarks:
+        drifting: list[Drifting] = []
         for arm in facts.arms:
             base = facts.base_benchmark_key(arm, task)
             if base and arm.keys("benchmark", task):
-                if base not in primary:
-                    primary[base] = item_metric(connection, base)
-                if metric_name := primary[base]:
-                    yield _benchmark(connection, facts, task, metric_name, arm, base)
+                if base not in measures:
+                    measures[base] = item_measures(connection, task, base)
+                for measure in measures[base]:
+                    if measure.gated:
+                        yield _benchmark(connection, facts, task, measure, arm, base)
+                    else:
+                        drifting.append((arm, measure, base))
+        if drifting:
+            yield _drift(connection, facts, task, drifting)
 
 
 def _family(
@@ -167,10 +175,12 @@ def _single(
 
 
 def _benchmark(
-    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, metric: str, arm: ArmFacts, base: str
+    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, measure: Measure, arm: ArmFacts, base: str
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
-    keys = arm.keys("benchmark", task)
-    inputs = digest([COMPARISONS_VERSION, "benchmark", task, metric, _keys_by_seed(arm, "benchmark", task), base])
+    keys, metric = arm.keys("benchmark", task), measure.metric
+    lower = measure.direction == "lower"
+    mine = _keys_by_seed(arm, "benchmark", task)
+    inputs = digest([COMPARISONS_VERSION, "benchmark", task, metric, mine, base, *(["lower"] if lower else [])])
 
     def compute() -> list[Comparison]:
         scores = item_scores(connection, [base, *keys], metric)
@@ -182,10 +192,29 @@ def _benchmark(
             n = int(np.isfinite(before).sum())
             pair: Pair = (arm, PairedResult(0.0, 0.0, 0.0, 1.0, n, 0, 0, SAME_WEIGHTS), 0)
         else:
-            pair = on_shared(arm, before[None, :], after, 1.0, _seed(inputs))
+            pair = on_shared(arm, before[None, :], after, -1.0 if lower else 1.0, _seed(inputs))
         return [_row(facts, "benchmark", metric, "", task, arm, pair, inputs)]
 
     return {("benchmark", metric, "", arm.arm_id, task, inputs)}, compute
+
+
+def _drift(
+    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, members: Sequence[Drifting]
+) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
+    """All arms and measures of one benchmark: intervals that hold together and Holm's p values."""
+    content = sorted(
+        (measure.metric, _keys_by_seed(arm, "benchmark", task), base, arm.arm_id) for arm, measure, base in members
+    )
+    inputs = digest([COMPARISONS_VERSION, "drift", task, content])
+    slots = {("drift", measure.metric, "", arm.arm_id, task, inputs) for arm, measure, _ in members}
+
+    def compute() -> list[Comparison]:
+        return [
+            replace(_row(facts, "drift", measure.metric, "", task, pair[0], pair, inputs), p_adjusted=adjusted)
+            for measure, pair, adjusted in drift_pairs(connection, task, members, _seed(inputs))
+        ]
+
+    return slots, compute
 
 
 def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:
