@@ -10,7 +10,7 @@ from ftlab.report.assurance import assurance
 from ftlab.ui import cards, charts, frame, parts, state, tables, theme
 from ftlab.ui.diff import word_diff
 from ftlab.ui.frame import Here
-from ftlab.ui.pages import money
+from ftlab.ui.pages import drift, money
 from ftlab.ui.parts import escape
 
 MARKS = {"use": "✓", "keep_prompting": "=", "undecided": "?", "blocked": "✕", "incomplete": "…"}
@@ -169,6 +169,7 @@ def _forgetting(here: Here, arms: list[ArmView]) -> None:
         _nothing(f"No benchmark has been measured. {asked}")
         return
     parts.markup(tables.forgetting_strip(view, arms))
+    drift.draw(here, arms)
 
 
 def _regressions(here: Here) -> None:
