@@ -129,6 +129,8 @@ BENCHMARKS = Registry(
         "siqa": "ftlab.evaluate.builtin:siqa",
         "boolq": "ftlab.evaluate.builtin:boolq",
         "mmlu": "ftlab.evaluate.builtin:mmlu",
+        "behaviour": "ftlab.evaluate.behaviour:behaviour",
+        "neutral-text": "ftlab.evaluate.neutral_text:neutral_text",
     },
 )
 

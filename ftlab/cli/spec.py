@@ -14,7 +14,8 @@ import typer
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, clean, console, print_json
 from ftlab.errors import SpecError, UsageError
 from ftlab.files import make_folder, storage_errors, write_atomic, write_user_file
-from ftlab.text import MISSING, count, duration, number, plural, size
+from ftlab.spec.measures import MEASURES, SIZES, Measure
+from ftlab.text import MISSING, amount, count, duration, number, plural, size
 
 if TYPE_CHECKING:
     from ftlab.data.records import Finding
@@ -227,11 +228,22 @@ def _benchmarks(tasks: Sequence[str]) -> Iterator[str]:
 
     for task in tasks:
         facts = benchmark_facts(task)
+        if task in MEASURES:
+            yield f"{clean(task)}: {_measured(MEASURES[task], SIZES[task])}"
         if facts["chance"] is None:
             continue
         dropped = facts["rows_dropped"]
         words = f"; {plural(dropped, 'broken or repeated row')} left out" if dropped else ""
         yield f"{clean(task)}: {facts['group']}, {number(facts['chance'])} without any skill{words}"
+
+
+def _measured(measures: Sequence[Measure], size: int) -> str:
+    """What ftlab asks itself, and which losses close the gate unless the spec names a limit."""
+    gated = (
+        f"{each.group.replace('_', ' ')} (limit {amount(each.tolerance, each.unit)})" for each in measures if each.gated
+    )
+    drift = [each.suffix for each in measures if not each.gated]
+    return f"{plural(size, 'item')}, {', '.join(gated)}; not gated unless named: {', '.join(drift)}"
 
 
 def _totals(estimate: Estimate) -> list[str]:

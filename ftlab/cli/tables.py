@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ftlab.decide.view import ArmView, DecisionView, PairedDifference
 from ftlab.report import format as fmt
+from ftlab.report.terminal import drift_words
 from ftlab.store.classes import ClassReport
 from ftlab.store.queries import ExperimentRow, RunDetail, RunRow
 from ftlab.store.side_by_side import Example
@@ -62,13 +63,13 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
     against = "it is the best prompt" if arm.is_baseline else fmt.difference(arm.difference, unit)
     rows += [("against the best prompt", against), ("fixed / broke", fmt.flips(arm.difference))]
     for change in arm.benchmarks:
-        words = f"{fmt.difference(change.difference)}, {fmt.lost_gained(change)}, {fmt.gate(change.within_limit)}"
-        rows.append(
-            (
-                fmt.task_name(change.task),
-                f"{fmt.short_estimate(change.base)} to {fmt.short_estimate(change.arm)}: {words}",
-            )
-        )
+        words = f"{fmt.change(change)}, {fmt.lost_gained(change)}, {fmt.gate(change.within_limit)}"
+        name = f"{fmt.task_name(change.task)} ({fmt.group(change.group)})"
+        rows.append((name, f"{fmt.before_after(change)}: {words}"))
+    rows += [
+        (fmt.task_name(moved.task), f"{fmt.before_after(moved)}: {drift_words(moved)}, {fmt.drift_counts(moved)}")
+        for moved in arm.drift
+    ]
     rows += [(f"limit of {gate.name}", f"{fmt.gate(gate.state)}: {gate.words}") for gate in arm.gates]
     cost = arm.cost
     rows += [

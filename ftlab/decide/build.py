@@ -13,16 +13,17 @@ from ftlab import text
 from ftlab.data.groups import group_names
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import read_summaries
+from ftlab.decide.drift import changed_answers
 from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
-from ftlab.decide.gates import Rule, loss_limit
+from ftlab.decide.gates import Rule, loss_limit, measure_limit
 from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.regressions import regressions
-from ftlab.decide.rows import arm_view, comparisons, not_inferior_pairs, with_selection
+from ftlab.decide.rows import arm_view, comparisons, not_inferior_pairs, with_selection, worst_slices
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import (
     ArmView,
@@ -34,7 +35,7 @@ from ftlab.decide.view import (
     Progress,
 )
 from ftlab.errors import UsageError
-from ftlab.evaluate.benchmarks import group_of
+from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
 from ftlab.statistics.level import at_alpha
@@ -86,6 +87,7 @@ def _view(
     finalists = _finalists(views, facts)
     budgets = tuning_budgets(facts, summaries)
     clusters = _clusters(cursor, facts, split)
+    measures = {measure.name(task): measure for task in facts.benchmarks for measure in measures_of(task)}
     return DecisionView(
         experiment_id=facts.experiment_id,
         name=facts.name,
@@ -98,13 +100,15 @@ def _view(
         metric_direction="lower" if facts.direction(split, facts.metric) == "lower" else "higher",
         min_gain=rule.min_gain,
         max_forgetting=rule.max_forgetting,
-        forgetting_limits={task: rule.limit(task) for task in facts.benchmarks},
+        forgetting_limits=dict(rule.limits),
         min_valid_format=rule.min_valid_format,
         max_p95_ms=rule.max_p95_ms,
         max_cost_per_1k=rule.max_cost_per_1k,
         confidence=1 - facts.alpha,
         metric_units={name: _unit(facts, split, name) for name in facts.metrics},
-        benchmarks=list(facts.benchmarks),
+        benchmarks=[name for name, measure in measures.items() if measure.gated],
+        benchmark_groups={name: measure.group for name, measure in measures.items() if measure.gated},
+        benchmark_units={name: measure.unit for name, measure in measures.items()} | _measured_units(views),
         snapshot=snapshot,
         updated_at=_updated_at(cursor, facts),
         conclusion=conclude(
@@ -119,6 +123,8 @@ def _view(
         ),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
+        worst_slices=worst_slices(cursor, facts, split, finalists),
+        changed_answers=changed_answers(cursor, facts, finalists),
         warnings=[
             *unfair(facts, budgets),
             *_few_groups(facts, split, examples, clusters),
@@ -186,20 +192,31 @@ def _opening_view(opening: Opening) -> OpeningView:
 
 
 def _rule(facts: Facts, split: str) -> Rule:
-    limits = facts.decision["max_forgetting"]
+    given = facts.decision["max_forgetting"]
+    asked = [(task, measure) for task in facts.benchmarks for measure in measures_of(task)]
+    limits = {
+        measure.name(task): limit
+        for task, measure in asked
+        if (limit := measure_limit(given, task, measure)) is not None
+    }
     return Rule(
         metric=facts.metric,
         unit=_unit(facts, split, facts.metric),
         split=split,
         min_gain=facts.decision["min_gain"],
-        max_forgetting=loss_limit(limits),
+        max_forgetting=loss_limit(given),
         min_valid_format=facts.decision.get("min_valid_format"),
-        benchmarks=facts.benchmarks,
+        benchmarks=tuple(limits),
         currency=facts.prices.currency,
-        limits={task: loss_limit(limits, task, group_of(task)) for task in facts.benchmarks},
+        limits=limits,
         max_p95_ms=facts.decision.get("max_p95_ms"),
         max_cost_per_1k=facts.decision.get("max_cost_per_1k"),
     )
+
+
+def _measured_units(views: Sequence[ArmView]) -> dict[str, str]:
+    """The units of benchmarks that tell theirs with their results."""
+    return {change.task: change.unit for view in views for change in view.benchmarks}
 
 
 def _unit(facts: Facts, split: str, metric: str) -> str:

@@ -4,7 +4,9 @@ Families of rows, each row with a hash of the stage keys it came from (`inputs`)
 
 - an arm against the best prompting arm, one row for each metric. Rows of the decision metric belong together: their
   intervals are simultaneous and their p values are Holm's, so their `inputs` name every arm of the table;
-- an arm against the base weights on the items of one benchmark;
+- an arm against the base weights on the items of one benchmark, one row for each measure whose loss closes the gate;
+- the drift of an arm against the base weights: measures that close none, whose intervals hold together;
+- the best arm of each trained method on parts of the rows (`ftlab.decide.slices`);
 - of the decision metric, what `ftlab.decide.standing` says: the chance to be the best, equivalence, non-inferiority.
 
 p values of decisions are Holm's; those of what is explored (every other metric, every benchmark) are Benjamini and
@@ -23,11 +25,14 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
-from ftlab.decide.measure import item_metric, item_scores, seed_rows
+from ftlab.decide.drift import SAME_WEIGHTS, Drifting, drift_pairs
+from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, finalists_on, read_facts
+from ftlab.decide.measure import item_measures, item_scores, seed_rows
 from ftlab.decide.pairs import Pair, Scores, clusters_of, compute_pair, on_shared, scores_of, simultaneous, standings
+from ftlab.decide.slices import Slice, masks, read_rows, slices
 from ftlab.decide.standing import Stood
 from ftlab.plan.identity import digest
+from ftlab.spec.measures import Measure
 from ftlab.statistics.level import ALPHA, at_alpha
 from ftlab.statistics.multiple import benjamini_hochberg, holm
 from ftlab.statistics.paired import PairedResult
@@ -35,14 +40,13 @@ from ftlab.statistics.paired import PairedResult
 COMPARISONS_VERSION = 3
 """Part of every `inputs`: raise it when the same scores give another row."""
 
-SAME_WEIGHTS = "exact: the same weights"
 _DECIMALS = 12
 """Rows are rounded here, so that the order of a sum in a threaded matrix product never makes two ledgers differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row. `task` is the benchmark of a `benchmark` row, else empty, as is `split` there."""
+    """One row. `task` is the benchmark of a `benchmark` or `drift` row, else empty, as is `split` there."""
 
     experiment_id: str
     kind: str
@@ -129,15 +133,22 @@ def _work(
                 yield _family(connection, facts, split, baseline, others)
             else:
                 yield from (_single(connection, facts, split, metric, baseline, arm) for arm in others)
-    primary: dict[str, str | None] = {}
+        yield from (_sliced(connection, facts, split, baseline, arm) for arm in finalists_on(facts, split))
+    measures: dict[str, tuple[Measure, ...]] = {}
     for task in facts.benchmarks:
+        drifting: list[Drifting] = []
         for arm in facts.arms:
             base = facts.base_benchmark_key(arm, task)
             if base and arm.keys("benchmark", task):
-                if base not in primary:
-                    primary[base] = item_metric(connection, base)
-                if metric_name := primary[base]:
-                    yield _benchmark(connection, facts, task, metric_name, arm, base)
+                if base not in measures:
+                    measures[base] = item_measures(connection, task, base)
+                for measure in measures[base]:
+                    if measure.gated:
+                        yield _benchmark(connection, facts, task, measure, arm, base)
+                    else:
+                        drifting.append((arm, measure, base))
+        if drifting:
+            yield _drift(connection, facts, task, drifting)
 
 
 def _family(
@@ -171,6 +182,41 @@ def _family(
     return slots, compute
 
 
+def _sliced(
+    connection: duckdb.DuckDBPyConnection, facts: Facts, split: str, baseline: ArmFacts, arm: ArmFacts
+) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
+    """The decision metric on parts of the rows. A row of kind `slices` says how many were looked at."""
+    metric = facts.metric
+    inputs = _pair_inputs(facts, "slices", metric, split, arm, baseline)
+
+    def compute() -> list[Comparison]:
+        scores = scores_of(connection, [baseline, arm], split, metric)
+        before, after = (seed_rows(side, "scores", split, scores) for side in (baseline, arm))
+        found: list[Slice] = []
+        if before is not None and after is not None:
+            dataset = next((run.stages["dataset", ""] for run in arm.runs if ("dataset", "") in run.stages), "")
+            rows = read_rows(connection, list(scores), metric, dataset, split)
+            if len(rows) == before.shape[1]:
+                clusters = clusters_of(connection, facts, baseline, split, metric, scores)
+                sign = -1.0 if facts.direction(split, metric) == "lower" else 1.0
+                parts = masks(rows, facts.task_type == "classification")
+                found = slices(arm, before, after, sign, _seed(inputs), parts, clusters)
+        looked = PairedResult(None, None, None, None, len(found), 0, 0, "how many slices were looked at")
+        marker = _row(facts, "slices", metric, split, "", baseline, (arm, looked, 0), inputs)
+        return [
+            marker,
+            *(
+                replace(
+                    _row(facts, "slice", metric, split, one.name, baseline, (arm, one.result, 0), inputs),
+                    p_adjusted=one.p_adjusted,
+                )
+                for one in found
+            ),
+        ]
+
+    return {("slices", metric, split, arm.arm_id, "", inputs)}, compute
+
+
 def _single(
     connection: duckdb.DuckDBPyConnection, facts: Facts, split: str, metric: str, baseline: ArmFacts, arm: ArmFacts
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
@@ -184,10 +230,12 @@ def _single(
 
 
 def _benchmark(
-    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, metric: str, arm: ArmFacts, base: str
+    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, measure: Measure, arm: ArmFacts, base: str
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
-    keys = arm.keys("benchmark", task)
-    inputs = digest([*_version(facts), "benchmark", task, metric, _keys_by_seed(arm, "benchmark", task), base])
+    keys, metric = arm.keys("benchmark", task), measure.metric
+    lower = measure.direction == "lower"
+    mine = _keys_by_seed(arm, "benchmark", task)
+    inputs = digest([*_version(facts), "benchmark", task, metric, mine, base, *(["lower"] if lower else [])])
 
     def compute() -> list[Comparison]:
         scores = item_scores(connection, [base, *keys], metric)
@@ -199,10 +247,29 @@ def _benchmark(
             n = int(np.isfinite(before).sum())
             pair: Pair = (arm, PairedResult(0.0, 0.0, 0.0, 1.0, n, 0, 0, SAME_WEIGHTS), 0)
         else:
-            pair = on_shared(arm, before[None, :], after, 1.0, _seed(inputs))
+            pair = on_shared(arm, before[None, :], after, -1.0 if lower else 1.0, _seed(inputs))
         return [_row(facts, "benchmark", metric, "", task, arm, pair, inputs)]
 
     return {("benchmark", metric, "", arm.arm_id, task, inputs)}, compute
+
+
+def _drift(
+    connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, members: Sequence[Drifting]
+) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
+    """All arms and measures of one benchmark: intervals that hold together and Holm's p values."""
+    content = sorted(
+        (measure.metric, _keys_by_seed(arm, "benchmark", task), base, arm.arm_id) for arm, measure, base in members
+    )
+    inputs = digest([COMPARISONS_VERSION, "drift", task, content])
+    slots = {("drift", measure.metric, "", arm.arm_id, task, inputs) for arm, measure, _ in members}
+
+    def compute() -> list[Comparison]:
+        return [
+            replace(_row(facts, "drift", measure.metric, "", task, pair[0], pair, inputs), p_adjusted=adjusted)
+            for measure, pair, adjusted in drift_pairs(connection, task, members, _seed(inputs))
+        ]
+
+    return slots, compute
 
 
 def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:

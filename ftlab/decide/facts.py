@@ -196,6 +196,17 @@ def best(arms: Iterable[ArmFacts], split: str, metric: str, direction: str) -> A
     return max(measured, key=lambda pair: (sign * pair[0], -pair[1].position))[1] if measured else None
 
 
+def finalists_on(facts: Facts, split: str) -> list[ArmFacts]:
+    """The best arm of every trained method by the decision metric, in the order of the spec."""
+    direction = facts.direction(split, facts.metric)
+    trained = [arm for arm in facts.arms_on(split) if arm.family != "prompt"]
+    names = dict.fromkeys(arm.method_name for arm in trained)
+    chosen = (
+        best([arm for arm in trained if arm.method_name == name], split, facts.metric, direction) for name in names
+    )
+    return [arm for arm in chosen if arm is not None]
+
+
 def experiment_ids(cursor: duckdb.DuckDBPyConnection) -> list[str]:
     """Every experiment in the ledger, the newest first."""
     rows = cursor.execute("SELECT experiment_id FROM experiments ORDER BY created_ts DESC, experiment_id").fetchall()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ftlab import text
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.view import ArmView, MissingPart
+from ftlab.evaluate.benchmarks import measures_of
 from ftlab.plan.opening import TEST
 
 
@@ -37,10 +38,11 @@ def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: 
 
 def _missing_benchmark(facts: Facts, views: Sequence[ArmView], task: str) -> list[MissingPart]:
     # An arm without any result is named once, by itself.
+    wanted = {measure.name(task) for measure in measures_of(task) if measure.gated}
     without = [
         view
         for view in views
-        if facts.metric in view.metrics and all(change.task != task for change in view.benchmarks)
+        if facts.metric in view.metrics and not wanted <= {change.task for change in view.benchmarks}
     ]
     if not without:
         return []
@@ -52,6 +54,8 @@ def _missing_benchmark(facts: Facts, views: Sequence[ArmView], task: str) -> lis
         why = f"the run of the base itself failed: {text.one_line(failed, 200)}"
     elif baseless:
         why = "not measured on the base yet"
+    elif all(by_id[view.arm_id].keys("benchmark", task) for view in without):
+        why = "it has no score for single items that could be compared"
     else:
         why = "not measured yet"
     return [MissingPart(what=f"{text.one_line(task)} of {names}", why=why)]

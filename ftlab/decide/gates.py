@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ftlab.decide.view import ArmView, Gate, PairedDifference
+from ftlab.decide.view import ArmView, BenchmarkChange, Estimate, Gate, PairedDifference
+from ftlab.spec.measures import Measure
 from ftlab.spec.schema import MAX_FORGETTING
 from ftlab.statistics import power
 
@@ -24,6 +25,7 @@ class Rule:
     max_forgetting: float
     min_valid_format: float | None
     benchmarks: tuple[str, ...]
+    """Every measure with a limit, by its name."""
     currency: str = "$"
     limits: Mapping[str, float] = field(default_factory=dict)
     """The largest tolerated loss by benchmark; `max_forgetting` for those that are not in it."""
@@ -40,6 +42,48 @@ def loss_limit(limits: float | Mapping[str, float], *names: str) -> float:
     if isinstance(limits, (int, float)):
         return float(limits)
     return next((limits[name] for name in (*names, "default") if name in limits), MAX_FORGETTING)
+
+
+def measure_limit(limits: float | Mapping[str, float], task: str, measure: Measure) -> float | None:
+    """The largest tolerated loss of a measure, in its unit; None for drift that `max_forgetting` does not name.
+
+    The measure's own name counts before the benchmark's, that before the group's, and those before the tolerance that
+    the measure brings; a plain number and `default` hold for the rest.
+    """
+    given = limits if isinstance(limits, Mapping) else {}
+    names = (measure.name(task), task, measure.group) if measure.gated else (measure.name(task),)
+    if named := [given[name] for name in names if name in given]:
+        return named[0]
+    if not measure.gated:
+        return None
+    return measure.tolerance if measure.tolerance is not None else loss_limit(limits)
+
+
+def gate_around(low: float | None, high: float | None, limit: float) -> Gate:
+    """Whether a change without a better side is shown to stay between `-limit` and `limit`."""
+    if low is None or high is None:
+        return "not shown"
+    if -limit <= low and high <= limit:
+        return "yes"
+    return "no" if high < -limit or low > limit else "not shown"
+
+
+def worst(changes: Sequence[BenchmarkChange]) -> BenchmarkChange | None:
+    """The benchmark that was lost most on (or gained least), by its own limit: units differ."""
+
+    def by_limit(change: BenchmarkChange) -> float:
+        return change.difference.estimate.value / max(MAX_FORGETTING if change.limit is None else change.limit, 1e-9)
+
+    return min(changes, key=by_limit, default=None)
+
+
+def raw_change(direction: str, difference: PairedDifference) -> Estimate:
+    """A difference as the measure itself moved: where less is better, the sign that makes better positive is undone."""
+    found = difference.estimate
+    if direction != "lower":
+        return found
+    low, high = (None if end is None else -end for end in (found.high, found.low))
+    return found.model_copy(update={"value": -found.value if found.value else 0.0, "low": low, "high": high})
 
 
 def gate_within(low: float | None, high: float | None, limit: float) -> Gate:

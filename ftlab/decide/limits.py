@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ftlab import text
-from ftlab.decide.gates import Rule, gate_within
-from ftlab.decide.view import ArmView, BenchmarkChange, Gate, GateView
+from ftlab.decide.gates import Rule, gate_within, raw_change, worst
+from ftlab.decide.view import ArmView, BenchmarkChange, Drift, Gate, GateView
 
 MILLISECONDS = "ms"
 
@@ -31,24 +31,31 @@ def _forgetting(arm: ArmView, state: Gate, rule: Rule) -> str:
     if arm.family == "prompt":
         return "the weights are the base's, so nothing is forgotten"
     if state == "yes":
-        return f"no loss beyond its limit on {len(arm.benchmarks)} of {len(arm.benchmarks)} benchmarks"
-    worst = min(
-        (change for change in arm.benchmarks if change.within_limit == state),
-        key=lambda change: change.difference.estimate.value,
-        default=None,
-    )
-    if worst is None:
-        measured = {change.task for change in arm.benchmarks}
-        absent = [text.one_line(task) for task in rule.benchmarks if task not in measured]
-        return f"{', '.join(absent)} not measured yet"
-    return _change(worst, rule)
+        return f"no loss beyond its limit on {len(arm.benchmarks)} of {len(arm.benchmarks)} measures"
+    if (change := worst([change for change in arm.benchmarks if change.within_limit == state])) is not None:
+        return _change(change, rule)
+    if (moved := next((moved for moved in arm.drift if moved.within_limit == state), None)) is not None:
+        return _drift(moved)
+    measured = {change.task for change in arm.benchmarks} | {moved.task for moved in arm.drift}
+    absent = [text.one_line(task) for task in rule.benchmarks if task not in measured]
+    return f"{', '.join(absent)} not measured yet"
 
 
 def _change(change: BenchmarkChange, rule: Rule) -> str:
-    found = change.difference.estimate
-    words = text.difference(found.value, found.low, found.high, confidence=found.confidence)
-    name = text.one_line(change.task.removeprefix("builtin:"), 48)
-    return f"{words} on {name}, limit a loss of {text.amount(rule.limit(change.task))}"
+    found = raw_change(change.direction, change.difference)
+    words = text.difference(found.value, found.low, found.high, change.unit, found.confidence)
+    side = "rise" if change.direction == "lower" else "loss"
+    return f"{words} on {_name(change.task)}, limit a {side} of {text.amount(rule.limit(change.task), change.unit)}"
+
+
+def _drift(moved: Drift) -> str:
+    found = moved.difference.estimate
+    words = text.difference(found.value, found.low, found.high, moved.unit, found.confidence)
+    return f"{words} of {_name(moved.task)}, limit {text.amount(moved.limit, moved.unit)}"
+
+
+def _name(task: str) -> str:
+    return text.one_line(task.removeprefix("builtin:"), 48)
 
 
 def _format(arm: ArmView, limit: float) -> str:

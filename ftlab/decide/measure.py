@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from ftlab.data.groups import group_names
 from ftlab.decide.facts import ArmFacts
 from ftlab.evaluate.metrics.base import EXAMPLE, Answer
+from ftlab.spec.measures import MEASURES, Measure
 from ftlab.statistics.clusters import cluster_numbers
+from ftlab.text import SHARE
 
 Floats = NDArray[np.float64]
 Clusters = NDArray[np.int64]
@@ -58,6 +60,18 @@ def item_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: 
         [metric, list(keys)],
     )
     return _by_key(cursor.fetchnumpy(), keys)
+
+
+def item_measures(cursor: duckdb.DuckDBPyConnection, task: str, key: str) -> tuple[Measure, ...]:
+    """What is compared on a benchmark that was measured under `key`; empty without scores of single items."""
+    metric = item_metric(cursor, key)
+    if task in MEASURES or metric is None:
+        return MEASURES.get(task, ())
+    row = cursor.execute(
+        "SELECT any_value(summary_json) FROM stages WHERE kind = 'benchmark' AND key = ?", [key]
+    ).fetchone()
+    figures = (json.loads(row[0]) if row and row[0] else {}).get("metrics", {}).get(metric) or {}
+    return (Measure(metric, unit=figures.get("unit", SHARE), direction=figures.get("direction", "higher")),)
 
 
 def item_metric(cursor: duckdb.DuckDBPyConnection, key: str) -> str | None:

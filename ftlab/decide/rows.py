@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import Literal
 
@@ -10,12 +10,14 @@ import duckdb
 
 from ftlab import text
 from ftlab.decide.costs import Summaries, cost_of
+from ftlab.decide.drift import drift_of, item_estimate
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts
 from ftlab.decide.gates import Rule, gate_all, gate_within
 from ftlab.decide.labels import label_figures
-from ftlab.decide.view import ArmView, BenchmarkChange, Estimate, Gate, PairedDifference
-from ftlab.evaluate.benchmarks import group_of
+from ftlab.decide.view import ArmView, BenchmarkChange, Drift, Estimate, Gate, PairedDifference, WorstSlice
+from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
+from ftlab.spec.measures import measure_name
 
 _ORDER = (
     Status.FAILED,
@@ -32,7 +34,7 @@ _ORDER = (
 EXPLORED: Literal["Benjamini-Hochberg"] = "Benjamini-Hochberg"
 
 Stored = Mapping[tuple[str, str, str], tuple[PairedDifference, str]]
-"""Comparisons by (kind, metric or task, arm), each with the metric."""
+"""Comparisons by (kind, metric or name of the measure, arm), each with the metric."""
 
 
 def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, baseline: ArmFacts | None) -> Stored:
@@ -40,7 +42,8 @@ def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, bas
     rows = cursor.execute(
         "SELECT kind, metric, arm_id, task, n, dropped, estimate, low, high, p, p_adjusted, fixed, broke, method "
         "FROM comparisons WHERE experiment_id = ? AND estimate IS NOT NULL "
-        "AND (kind = 'benchmark' OR (kind <> 'not_inferior' AND split = ? AND baseline_arm_id = ?))",
+        "AND (kind IN ('benchmark', 'drift') "
+        "OR (kind IN ('method', 'best', 'equivalent') AND split = ? AND baseline_arm_id = ?))",
         [facts.experiment_id, split, baseline.arm_id if baseline else ""],
     ).fetchall()
     stored = {}
@@ -53,10 +56,10 @@ def comparisons(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, bas
             dropped=dropped,
             p_adjusted=adjusted,
             correction="" if adjusted is None else "Holm" if kind == "method" and metric == facts.metric else EXPLORED,
-            # The decision metric's rows, and no others, are corrected for the whole table.
-            simultaneous=kind == "method" and metric == facts.metric and low is not None,
+            # Of the task's metrics only the one that decides is corrected for the whole table.
+            simultaneous=(kind == "drift" or (kind == "method" and metric == facts.metric)) and low is not None,
         )
-        stored[kind, task if kind == "benchmark" else metric, arm_id] = (difference, metric)
+        stored[kind, measure_name(task, metric) if task else metric, arm_id] = (difference, metric)
     return stored
 
 
@@ -72,6 +75,10 @@ def arm_view(
     """One row; what it only has beside the others (best of its method, on a front) is filled in by `decide.order`."""
     metrics = {name: found for name in facts.metrics if (found := _estimate(arm, split, name))}
     benchmarks = _benchmarks(facts, arm, rule, stored, summaries)
+    drifts = {
+        name: found[0] for (kind, name, arm_id), found in stored.items() if kind == "drift" and arm_id == arm.arm_id
+    }
+    drift = drift_of(facts, arm, rule, drifts, summaries)
     compared = stored.get(("method", facts.metric, arm.arm_id))
     status = _status(arm)
     return ArmView(
@@ -91,12 +98,13 @@ def arm_view(
         seed_sd=_seed_sd(arm, split, facts.metric),
         difference=compared[0] if compared and arm is not baseline else None,
         benchmarks=benchmarks,
+        drift=drift,
         cost=cost_of(arm, split, summaries),
         config=dict(arm.method),
         varied=dict(arm.varied),
         on_front=False,
         model=arm.model_source,
-        forgetting_gate=_forgetting_gate(facts, benchmarks),
+        forgetting_gate=_forgetting_gate(rule, benchmarks, drift),
         format_gate=_format_gate(rule, metrics),
         labels=label_figures(arm, split, _estimate),
     )
@@ -114,6 +122,35 @@ def _equivalent(stored: Stored, facts: Facts, arm: ArmFacts) -> bool | None:
         return None
     gain = facts.decision["min_gain"]
     return -gain < found[0].estimate.low and found[0].estimate.high < gain
+
+
+def worst_slices(
+    cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str, arms: Sequence[ArmFacts]
+) -> list[WorstSlice]:
+    """Of each of these arms the slice with the lowest difference, where some was looked at."""
+    rows = cursor.execute(
+        "SELECT arm_id, task, n, dropped, estimate, low, high, p, p_adjusted, fixed, broke, method, "
+        "count(*) OVER (PARTITION BY arm_id) FROM comparisons WHERE experiment_id = ? AND kind = 'slice' "
+        "AND metric = ? AND split = ? QUALIFY row_number() OVER (PARTITION BY arm_id ORDER BY estimate, task) = 1",
+        [facts.experiment_id, facts.metric, split],
+    ).fetchall()
+    found = {row[0]: row[1:] for row in rows}
+    worst = []
+    for arm in arms:
+        if arm.arm_id not in found:
+            continue
+        name, n, dropped, value, low, high, p, adjusted, fixed, broke, method, looked_at = found[arm.arm_id]
+        difference = PairedDifference(
+            estimate=Estimate(value=value, low=low, high=high, n=n, method=method, confidence=1 - facts.alpha),
+            p_value=p,
+            fixed=fixed,
+            broke=broke,
+            dropped=dropped,
+            p_adjusted=adjusted,
+            correction="" if adjusted is None else EXPLORED,
+        )
+        worst.append(WorstSlice(arm_id=arm.arm_id, name=name, difference=difference, looked_at=looked_at))
+    return worst
 
 
 def not_inferior_pairs(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> frozenset[tuple[str, str]]:
@@ -179,54 +216,46 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _benchmarks(facts: Facts, arm: ArmFacts, rule: Rule, stored: Stored, summaries: Summaries) -> list[BenchmarkChange]:
     changes = []
-    for task in facts.benchmarks:
-        compared = stored.get(("benchmark", task, arm.arm_id))
+    for task, measure in [(each, measure) for each in facts.benchmarks for measure in measures_of(each)]:
+        name = measure.name(task)
+        compared = stored.get(("benchmark", name, arm.arm_id))
         base_key = facts.base_benchmark_key(arm, task)
         if compared is None or base_key is None:
             continue
         difference, metric = compared
-        base = _benchmark_estimate([base_key], metric, summaries)
-        after = _benchmark_estimate(arm.keys("benchmark", task), metric, summaries)
+        base = item_estimate([base_key], metric, summaries)
+        after = item_estimate(arm.keys("benchmark", task), metric, summaries)
         if base is None or after is None:
             continue
-        limit = rule.limit(task)
-        chance = summaries.get(("benchmark", base_key), {}).get("chance")
+        limit = rule.limit(name)
+        summary = summaries.get(("benchmark", base_key), {})
+        chance = summary.get("chance") if measure.chance is None else measure.chance
+        figures = summary["metrics"][metric]
         changes.append(
             BenchmarkChange(
-                task=task,
+                task=name,
                 metric=metric,
                 base=base,
                 arm=after,
                 difference=difference,
                 within_limit=gate_within(difference.estimate.low, difference.estimate.high, limit),
                 limit=limit,
-                group=group_of(task),
+                group=measure.group,
                 chance=chance,
                 informative=None if chance is None or base.low is None else base.low > chance,
+                unit=figures.get("unit", text.SHARE),
+                direction=figures.get("direction", "higher"),
             )
         )
     return changes
 
 
-def _benchmark_estimate(keys: Iterable[str], metric: str, summaries: Summaries) -> Estimate | None:
-    found = [summaries.get(("benchmark", key), {}).get("metrics", {}).get(metric) for key in keys]
-    rows = [row for row in found if row and row.get("value") is not None]
-    if not rows:
+def _forgetting_gate(rule: Rule, changes: Sequence[BenchmarkChange], drift: Sequence[Drift]) -> Gate | None:
+    if not rule.benchmarks:
         return None
-    return Estimate(
-        value=sum(row["value"] for row in rows) / len(rows),
-        low=_mean([row.get("low") for row in rows]),
-        high=_mean([row.get("high") for row in rows]),
-        n=rows[0].get("n"),
-        method="Wilson" if len(rows) == 1 else f"Wilson; averaged over {len(rows)} seeds",
-    )
-
-
-def _forgetting_gate(facts: Facts, changes: Sequence[BenchmarkChange]) -> Gate | None:
-    if not facts.benchmarks:
-        return None
-    absent: list[Gate] = ["not shown"] if len(changes) < len(facts.benchmarks) else []
-    return gate_all([*absent, *(change.within_limit for change in changes)])
+    gates = {change.task: change.within_limit for change in changes}
+    gates |= {moved.task: moved.within_limit for moved in drift if moved.within_limit is not None}
+    return gate_all([gates.get(name, "not shown") for name in rule.benchmarks])
 
 
 def _format_gate(rule: Rule, metrics: Mapping[str, Estimate]) -> Gate | None:

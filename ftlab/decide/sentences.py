@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ftlab import text
-from ftlab.decide.gates import Rule, difference_of, examples_needed, gate_of, value_of
-from ftlab.decide.view import ArmView, BenchmarkChange, Gate, GateView, Majority, PairedDifference, Progress
+from ftlab.decide.gates import Rule, difference_of, examples_needed, gate_of, raw_change, value_of, worst
+from ftlab.decide.view import ArmView, BenchmarkChange, Drift, Gate, GateView, Majority, Progress
 from ftlab.plan.opening import TEST
 from ftlab.statistics.power import MOST
 
@@ -25,8 +25,8 @@ def use(arm: ArmView, baseline: ArmView, rule: Rule, level: str) -> str:
     parts += [gate.words for gate in arm.gates if gate.name == "latency"]
     if arm.benchmarks:
         total = len(arm.benchmarks)
-        limits = {rule.limit(change.task) for change in arm.benchmarks}
-        limit = text.amount(limits.pop()) if len(limits) == 1 else "its limit"
+        limits = {text.amount(rule.limit(change.task), change.unit) for change in arm.benchmarks}
+        limit = limits.pop() if len(limits) == 1 else "its limit"
         parts.append(f"no loss beyond {limit} on {total} of {total} general benchmarks")
     return f"Use {name(arm)}: {'; '.join(parts)}.{small}"
 
@@ -89,10 +89,12 @@ def not_shown_safe(arm: ArmView, rule: Rule) -> str:
         needed = examples_needed(found.value + limit, found.low, found.high, found.n)
         settle = _settle(needed, found.n, f"items of {_task(change)}")
         return (
-            f"{words}, but not shown safe: its change on {_task(change)} is {_difference_words(change.difference)}, "
-            f"and the limit is a loss of {text.amount(limit)}.{settle}"
+            f"{words}, but not shown safe: {_change_words(change)}, and the limit is a {_loss(change)} of "
+            f"{text.amount(limit, change.unit)}.{settle}"
         )
-    measured = {change.task for change in arm.benchmarks}
+    if moved := next((moved for moved in arm.drift if moved.within_limit == "not shown"), None):
+        return f"{words}, but not shown safe: {_drift_words(moved)}."
+    measured = {change.task for change in arm.benchmarks} | {moved.task for moved in arm.drift}
     if absent := [task for task in rule.benchmarks if task not in measured]:
         return f"{words}, but not shown safe: {', '.join(map(text.one_line, absent))} is not measured yet."
     if arm.format_gate == "not shown":
@@ -119,13 +121,9 @@ def blocked(arm: ArmView, rule: Rule) -> str:
     words = f"Blocked: {_better(arm, rule)}"
     lost = [change for change in arm.benchmarks if change.within_limit == "no"]
     if lost:
-        worst = min(lost, key=lambda change: change.difference.estimate.value)
-        return (
-            f"{words}, but loses {text.amount(-worst.difference.estimate.value)} on {_task(worst)} ("
-            f"{text.level(worst.difference.estimate.confidence)} CI "
-            f"{text.interval(worst.difference.estimate.low, worst.difference.estimate.high)}; "
-            f"the limit is a loss of {text.amount(rule.limit(worst.task))})."
-        )
+        return f"{words}, but {_lost_words(worst(lost) or lost[0], rule)}."
+    if moved := next((moved for moved in arm.drift if moved.within_limit == "no"), None):
+        return f"{words}, but {_drift_words(moved)}."
     if arm.format_gate == "no":
         return (
             f"{words}, but too few of its answers have the asked form: {_format_words(arm)}, "
@@ -254,9 +252,47 @@ def _metric(rule: Rule) -> str:
     return text.one_line(rule.metric.replace("_", " "), 48)
 
 
-def _difference_words(difference: PairedDifference) -> str:
-    found = difference.estimate
-    return text.difference(found.value, found.low, found.high, confidence=found.confidence)
+def _change_words(change: BenchmarkChange) -> str:
+    """How a benchmark changed: `its change on piqa is −1.0 points (...)`, `its loss on neutral-text changes by ...`."""
+    found = raw_change(change.direction, change.difference)
+    shown = text.difference(found.value, found.low, found.high, change.unit, found.confidence)
+    if change.direction == "lower":
+        return f"its {_quantity(change)} on {_task(change)} changes by {shown}"
+    return f"its change on {_task(change)} is {shown}"
+
+
+def _lost_words(change: BenchmarkChange, rule: Rule) -> str:
+    """A loss beyond its limit: `loses 6 points on piqa (...)`, `its loss on neutral-text rises by 0.2 nats (...)`."""
+    found = raw_change(change.direction, change.difference)
+    size = text.amount(abs(found.value), change.unit)
+    said = (
+        f"its {_quantity(change)} on {_task(change)} rises by {size}"
+        if change.direction == "lower"
+        else f"loses {size} on {_task(change)}"
+    )
+    ends = text.interval(found.low, found.high, change.unit)
+    limit = text.amount(rule.limit(change.task), change.unit)
+    return f"{said} ({text.level(found.confidence)} CI {ends}; the limit is a {_loss(change)} of {limit})"
+
+
+def _loss(change: BenchmarkChange) -> str:
+    return "rise" if change.direction == "lower" else "loss"
+
+
+def _quantity(change: BenchmarkChange) -> str:
+    """What falls when a model gets better."""
+    return "loss" if change.unit == "nats" else text.one_line(change.metric.replace("_", " "), 48)
+
+
+def _drift_words(moved: Drift) -> str:
+    """A drift that the spec limits: `builtin:behaviour/length changes by −12 tokens (...; the limit is 10 tokens)`."""
+    found = moved.difference.estimate
+    shown = text.difference(found.value, None, None, moved.unit)
+    ends = text.interval(found.low, found.high, moved.unit)
+    side = "a rise of" if moved.direction == "lower" else "a change of"
+    name = text.one_line(moved.task.removeprefix("builtin:"), 48)
+    limit = text.amount(moved.limit, moved.unit)
+    return f"{name} changes by {shown} ({text.level(found.confidence)} CI {ends}; the limit is {side} {limit})"
 
 
 def _cost_words(arm: ArmView, baseline: ArmView, rule: Rule) -> str:

@@ -88,6 +88,43 @@ class BenchmarkChange(ViewPart):
     """The score that takes no skill; None where it is not known."""
     informative: bool | None = None
     """Whether the base is shown to beat chance; where it is not, a loss cannot show. None where chance is not known."""
+    unit: str = "share"
+    """What base, arm, difference and limit are counted in."""
+    direction: Literal["higher", "lower"] = "higher"
+    """Which values are better. The difference is positive when better either way: where less is better, a rise by 0.1
+    is a difference of -0.1."""
+
+
+class Drift(ViewPart):
+    """A measure of default behaviour that closes no gate unless the spec names it."""
+
+    task: str
+    """The measure: `builtin:behaviour/length`."""
+    unit: str
+    direction: Literal["higher", "lower", "none"]
+    """Which values are better; `none`: neither, a change is only a change."""
+    base: Estimate
+    arm: Estimate
+    difference: PairedDifference
+    """The arm minus the base, whatever the direction; its interval holds together with those of all arms and measures
+    of the benchmark. `fixed` counts prompts where the arm has more, `broke` where it has less."""
+    limit: float | None = None
+    """The largest tolerated change, to either side where there is no better one; None when the spec names none."""
+    within_limit: Gate | None = None
+    """Whether the change is shown to stay within the limit; None without one."""
+
+
+class ChangedAnswer(ViewPart):
+    """A general prompt that an arm answers otherwise than the base."""
+
+    arm_id: str
+    prompt: str
+    before: str
+    """The base's answer."""
+    after: str
+    """The arm's answer."""
+    changes: list[str]
+    """What is different, in words."""
 
 
 class Cost(ViewPart):
@@ -168,6 +205,8 @@ class ArmView(ViewPart):
     difference: PairedDifference | None
     """The decision metric against the baseline; None for the baseline itself and for arms without a result."""
     benchmarks: list[BenchmarkChange]
+    drift: list[Drift] = []
+    """How default behaviour moved against the base."""
     cost: Cost
     economics: Economics = Economics()
     config: dict[str, Any]
@@ -238,6 +277,18 @@ class Regression(ViewPart):
     arm_output: str
 
 
+class WorstSlice(ViewPart):
+    """The part of the rows on which an arm does worst against the best prompt: a lead, found by looking."""
+
+    arm_id: str
+    name: str
+    """`label: Surgery`, `column: value`, `text: long`."""
+    difference: PairedDifference
+    """Its p value is corrected over all slices that were looked at."""
+    looked_at: int
+    """How many slices were."""
+
+
 class Majority(ViewPart):
     """What a method would score that gives every row the same answer: the bar below which nothing was learned."""
 
@@ -295,7 +346,7 @@ class DecisionView(ViewPart):
     max_forgetting: float
     """The largest tolerated loss on a benchmark without a limit of its own."""
     forgetting_limits: dict[str, float] = {}
-    """The largest tolerated loss on every benchmark of the spec, by its name."""
+    """The largest tolerated loss on every benchmark of the spec, and change of every drift that it names, by name."""
     min_valid_format: float | None = None
     """The smallest tolerated share of answers in the asked form; None when the spec asks for none."""
     max_p95_ms: float | None = None
@@ -307,7 +358,12 @@ class DecisionView(ViewPart):
     metric_units: dict[str, str] = {}
     """The unit of every metric in the table, by its name."""
     benchmarks: list[str] = []
-    """Every benchmark of the spec, measured or not, in the spec's order."""
+    """Every benchmark of the spec, measured or not, in the spec's order; of one with several measures those whose loss
+    closes the gate, each by its name."""
+    benchmark_groups: dict[str, str] = {}
+    """What each of them measures."""
+    benchmark_units: dict[str, str] = {}
+    """What each of them, and every drift, is counted in."""
     snapshot: int | None
     """The number of the snapshot this was read from."""
     updated_at: str
@@ -316,6 +372,10 @@ class DecisionView(ViewPart):
     arms: list[ArmView]
     """The baseline first, then by method in the spec's order, the best of each method first."""
     regressions: list[Regression]
+    worst_slices: list[WorstSlice] = []
+    """Of the best arm of each trained method, in the order of the spec."""
+    changed_answers: list[ChangedAnswer] = []
+    """General prompts that the best arm of each trained method answers otherwise than the base."""
     warnings: list[str]
     missing: list[MissingPart]
     progress: Progress

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.statistics.intervals import bootstrap_mean, wilson
+from ftlab.text import SHARE
 
 Item = dict[str, Any]
 """One row of items.parquet: doc_hash, doc_id, metric, score, logliks, target, choice."""
@@ -87,7 +88,12 @@ def summarize(name: str, tasks: dict[str, Any], results: dict[str, Any], items: 
     for item in items:
         scores.setdefault(item["metric"], []).append(item["score"])
     top = _top(name, tasks, results)
-    metrics = {metric: _metric_row(top, metric, scores.get(metric, [])) for metric in _metric_names(top)}
+    better = _better(name, tasks, results)
+    metrics = {
+        metric: _metric_row(top, metric, scores.get(metric, []))
+        | _kind(scores.get(metric, []), better.get(metric, True))
+        for metric in _metric_names(top)
+    }
     return {
         "metrics": metrics,
         "primary": next((metric for metric in PREFERRED if metric in metrics), next(iter(metrics), None)),
@@ -100,6 +106,18 @@ def _top(name: str, tasks: dict[str, Any], results: dict[str, Any]) -> dict[str,
     if name in results["results"]:
         return results["results"][name]
     return results["results"][next(iter(tasks["tasks"]))]
+
+
+def _better(name: str, tasks: dict[str, Any], results: dict[str, Any]) -> dict[str, bool]:
+    """Whether higher is better, by metric, as far as lm-eval says so."""
+    said = results.get("higher_is_better", {})
+    return said.get(name) or said.get(next(iter(tasks["tasks"]), ""), {}) or {}
+
+
+def _kind(scores: Sequence[float], higher: bool | None) -> dict[str, str]:
+    """The unit and direction of a metric: a share where every item's score is one, from 0 to 1."""
+    share = bool(scores) and all(0.0 <= score <= 1.0 for score in scores)
+    return {"unit": SHARE if share else "score", "direction": "lower" if higher is False else "higher"}
 
 
 def _metric_names(top: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
-"""General benchmarks by lm-eval: the same items for the base and for every arm, item by item, with log-likelihoods.
+"""General benchmarks: the same items for the base and for every arm, item by item. Most are lm-eval's.
 
-`builtin:<name>` tasks ship with ftlab and need no hub; any other name is one of lm-eval's own registry, or a task of
-the user's own that the spec allows by name (`ftlab.evaluate.own_tasks`).
+`builtin:<name>` tasks ship with ftlab and need no hub, some of them asked by ftlab itself; any other name is one of
+lm-eval's own registry, or a task of the user's own that the spec allows by name (`ftlab.evaluate.own_tasks`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, suggest
 from ftlab.errors import FetchError, UnknownNameError, UsageError
+from ftlab.evaluate.asked import AskedBenchmark, run_asked
 from ftlab.evaluate.own_tasks import OwnTask
 from ftlab.evaluate.registry import task_names
 from ftlab.events import EventType, Reporter
 from ftlab.paths import cache_dir
-from ftlab.spec.schema import BenchmarkSpec
+from ftlab.spec.measures import MEASURES, Measure, known_group
+from ftlab.spec.schema import BenchmarkGroup, BenchmarkSpec
 from ftlab.text import one_line
 
 if TYPE_CHECKING:
@@ -51,20 +53,29 @@ def benchmark_version(task: str, own: OwnTask | None = None) -> str:
 def benchmark_facts(task: str) -> dict[str, Any]:
     """What is known of a task before it runs, `{"group", "chance", "rows_dropped"}`; the last two None for others.
 
-    Light, and raises, as `benchmark_version`.
+    A task that measures several things has several groups, joined by `and`. Light, and raises, as `benchmark_version`.
     """
     builtin = _builtin(task)
     if builtin is None:
-        return {"group": "other", "chance": None, "rows_dropped": None}
+        return {"group": known_group(task), "chance": None, "rows_dropped": None}
+    if isinstance(builtin, AskedBenchmark):
+        groups = dict.fromkeys(measure.group for measure in MEASURES[task] if measure.gated)
+        return {"group": " and ".join(groups), "chance": None, "rows_dropped": 0}
     return {"group": builtin.group, "chance": builtin.chance, "rows_dropped": builtin.dropped}
 
 
-def group_of(task: str) -> str:
-    """What a task measures; `other` too for a builtin that is no longer there, since old results stay readable."""
+def measures_of(task: str) -> tuple[Measure, ...]:
+    """What is judged on a task: of most one measure, whose metric is found in what was measured.
+
+    A builtin that is no longer there is of the group `other`, since old results stay readable.
+    """
+    if task in MEASURES:
+        return MEASURES[task]
     try:
-        return str(benchmark_facts(task)["group"])
+        group: BenchmarkGroup = benchmark_facts(task)["group"]
     except UnknownNameError:
-        return "other"
+        group = "other"
+    return (Measure("", group=group),)
 
 
 def check_task(task: str, own: OwnTask | None = None) -> None:
@@ -101,7 +112,7 @@ def _offered() -> str:
     return ", ".join(f"{BUILTIN}{name}" for name in BENCHMARKS.names())
 
 
-def _builtin(task: str) -> BuiltinBenchmark | None:
+def _builtin(task: str) -> BuiltinBenchmark | AskedBenchmark | None:
     if not task.startswith(BUILTIN):
         return None
     name = task.removeprefix(BUILTIN)
@@ -129,6 +140,9 @@ def run_benchmark(
     from ftlab.evaluate.bench_items import chance_of, finite, read_items, summarize, write_items
     from ftlab.evaluate.harness import LoadedLM
 
+    builtin = _builtin(task)
+    if isinstance(builtin, AskedBenchmark):
+        return run_asked(builtin, model, loaded, bench.limit, out, report, batch_tokens)
     started = time.perf_counter()
     if own is not None:
         report(
@@ -143,7 +157,6 @@ def run_benchmark(
     results = _evaluate(task, language_model, tasks, bench)
     items = list(read_items(tasks["tasks"], results["samples"]))
     write_items(items, out / "items.parquet")
-    builtin = _builtin(task)
     known = benchmark_facts(task)
     if builtin is None:
         known["chance"] = chance_of(items)
@@ -169,11 +182,13 @@ def run_benchmark(
 def load_tasks(task: str, shots: int | None, report: Reporter, own: OwnTask | None = None) -> dict[str, Any]:
     """lm-eval's task objects for one name, `{"tasks": {name: Task}, ...}`, with their few-shot settings made.
 
-    Raises as `run_benchmark`.
+    Raises as `run_benchmark`, and UsageError for a builtin that lm-eval does not ask.
     """
     from lm_eval.tasks import TaskManager
 
     builtin = _builtin(task)
+    if isinstance(builtin, AskedBenchmark):
+        raise UsageError(f"benchmark '{task}' is asked by ftlab itself and is no task of lm-eval")
     if builtin is not None:
         rows = {split: str(path) for split, path in builtin.fetch(report).items()}
         files = {"data_files": rows, "cache_dir": str(cache_dir() / "datasets")}

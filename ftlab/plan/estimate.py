@@ -12,6 +12,7 @@ from ftlab.plan.lengths import ArmLengths
 from ftlab.plan.model_facts import ModelFacts, model_facts
 from ftlab.plan.run import BASE_FAMILY, Arm, Plan, RunConfig, StageKey
 from ftlab.plan.speeds import TRAINING_FLOPS, PastStage, Speeds
+from ftlab.spec.measures import SIZES
 
 START_SECONDS = 8.0
 """What a worker needs to import its libraries and load a small base model."""
@@ -151,8 +152,7 @@ class _Estimator:
         if facts is None:
             return None
         if stage.kind == "benchmark":
-            items = run.benchmarks.limit or BENCHMARK_ITEMS
-            return items / self.speeds.benchmark(stage.name, facts.parameters)
+            return _items(run, stage) / self.speeds.benchmark(stage.name, facts.parameters)
         lengths = self.lengths.get(run.arm_id)
         if lengths is None:
             return None
@@ -166,7 +166,9 @@ class _Estimator:
         """The bytes that one stage of a run leaves behind, checkpoints included."""
         lengths = self.lengths.get(run.arm_id)
         if stage.kind != "weights":
-            rows = lengths.predict_rows if lengths is not None and stage.kind != "benchmark" else run.benchmarks.limit
+            if stage.kind == "benchmark":
+                return OUTPUT_BYTES * _items(run, stage)
+            rows = lengths.predict_rows if lengths is not None else run.benchmarks.limit
             return OUTPUT_BYTES * (rows or BENCHMARK_ITEMS)
         facts = self.facts[run.model.revision]
         if facts is None:
@@ -215,6 +217,12 @@ class _Estimator:
             elif not facts.measured:
                 sentences.append(f"the size of {source} is read off its name; fetching it is not counted")
         return sentences
+
+
+def _items(run: RunConfig, stage: StageKey) -> int:
+    """The items of a benchmark, as far as that is known before it is read."""
+    limit = run.benchmarks.limit or BENCHMARK_ITEMS
+    return min(limit, SIZES.get(stage.name, limit))
 
 
 def _trained_tokens(method: Mapping[str, Any], lengths: ArmLengths) -> float:

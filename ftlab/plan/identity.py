@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from ftlab.plan.run import DataRef, ModelRef
+from ftlab.spec.measures import MEASURES
 from ftlab.spec.schema import BenchmarkSpec, TaskSpec
 
 DATASET_VERSION = 1
@@ -152,7 +153,11 @@ def scores_key(predictions: str, metrics: dict[str, Any], cluster_by: str | None
 
 
 def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSpec) -> str:
-    """The weights (never left out: a cache without them reports no forgetting at all), the task and how it is asked."""
+    """The weights (never left out: a cache without them reports no forgetting at all), the task and how it is asked.
+
+    What ftlab asks itself has one form, so neither shots nor the chat template count there.
+    """
+    one_form = task in MEASURES
     return digest(
         {
             "stage": ["benchmark", BENCHMARK_VERSION],
@@ -160,8 +165,8 @@ def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSp
             "task": task,
             "version": version,
             "limit": benchmarks.limit,
-            "shots": benchmarks.shots,
-            "chat_template": benchmarks.chat_template,
+            "shots": None if one_form else benchmarks.shots,
+            "chat_template": False if one_form else benchmarks.chat_template,
         }
     )
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ftlab import text
-from ftlab.decide.view import ArmView, BenchmarkChange, DecisionView, Estimate, Gate, GateView, PairedDifference
+from ftlab.decide.gates import raw_change, worst
+from ftlab.decide.view import (
+    ArmView,
+    BenchmarkChange,
+    DecisionView,
+    Drift,
+    Estimate,
+    Gate,
+    GateView,
+    PairedDifference,
+    WorstSlice,
+)
 from ftlab.text import (
     MINUS,
     MISSING,
@@ -26,6 +37,17 @@ from ftlab.text import (
 )
 
 __all__ = [
+    "before_after",
+    "change",
+    "change_interval",
+    "change_short",
+    "change_value",
+    "drift_counts",
+    "drift_names",
+    "drift_short",
+    "drifting",
+    "group",
+    "is_news",
     "GATE_WORDS",
     "MINUS",
     "MISSING",
@@ -62,6 +84,7 @@ __all__ = [
     "short_estimate",
     "signed",
     "size",
+    "worst_slice",
     "state",
     "status",
     "task_name",
@@ -174,6 +197,16 @@ def limits(view: DecisionView) -> list[tuple[ArmView, list[GateView]]]:
     return [(arm, arm.gates) for arm in chosen if arm.gates]
 
 
+def worst_slice(view: DecisionView, found: WorstSlice) -> str:
+    """`on label: Surgery: −8.0 points (95% CI −15.0 to −1.0), 40 rows; worst of 14 slices looked at, ...`."""
+    said = difference(found.difference, view.metric_unit)
+    corrected = f", {p_value(found.difference.p_adjusted)} corrected" if found.difference.p_adjusted is not None else ""
+    return (
+        f"on {one_line(found.name, 110)}: {said}, {plural(found.difference.estimate.n or 0, 'row')}; "
+        f"worst of {plural(found.looked_at, 'slice')} looked at{corrected}"
+    )
+
+
 def latency(arm: ArmView) -> str:
     """A request served alone, in ms: `median 85 ms (80 to 92), 95% within 140 ms (110 to 260)`."""
     middle, slow = arm.cost.latency_p50, arm.cost.latency_p95
@@ -183,8 +216,75 @@ def latency(arm: ArmView) -> str:
 
 
 def worst_benchmark(arm: ArmView) -> BenchmarkChange | None:
-    """The benchmark that an arm lost most on (or gained least)."""
-    return min(arm.benchmarks, key=lambda change: change.difference.estimate.value, default=None)
+    """The benchmark that an arm lost most on (or gained least), each by its own limit."""
+    return worst(arm.benchmarks)
+
+
+def change(value: BenchmarkChange) -> str:
+    """How a benchmark moved, in its unit: `−1.0 points (95% CI −3.0 to +1.0)`, `+0.12 nats (...)` for a risen loss."""
+    found = raw_change(value.direction, value.difference)
+    return text.difference(found.value, found.low, found.high, value.unit, found.confidence)
+
+
+def change_short(value: BenchmarkChange) -> str:
+    """The same for a table of points: `−1.0 (−3.0 to +1.0)`; other units are named: `+0.12 nats (+0.1 to +0.14)`."""
+    ends = change_interval(value)
+    return f"{change_value(value)} ({ends})" if ends != MISSING else change_value(value)
+
+
+def change_value(value: BenchmarkChange) -> str:
+    """How a benchmark moved, without its interval: `−1.0`, `+0.12 nats`."""
+    return _moved(raw_change(value.direction, value.difference).value, value.unit)
+
+
+def change_interval(value: BenchmarkChange) -> str:
+    """The interval of how a benchmark moved: `−3.0 to +1.0`."""
+    found = raw_change(value.direction, value.difference)
+    return text.interval(found.low, found.high, value.unit)
+
+
+def before_after(value: BenchmarkChange | Drift) -> str:
+    """The base's value and the arm's: `61.0% → 59.2%`, `3.078 → 3.2 nats`."""
+    return f"{text.number(value.base.value, value.unit)} → {text.number(value.arm.value, value.unit)}"
+
+
+def drift_short(value: Drift) -> str:
+    """How a habit moved: `−12.4 tokens (−18.1 to −7.2)`, `+2.1 points (−1.0 to +5.0)`."""
+    found = value.difference.estimate
+    shown = text.difference(found.value, None, None, value.unit)
+    ends = text.interval(found.low, found.high, value.unit)
+    return f"{shown} ({ends})" if ends != MISSING else shown
+
+
+def drift_counts(value: Drift) -> str:
+    """The two sides of a drift: `more on 5, less on 31 of 48`."""
+    found = value.difference
+    return f"more on {count(found.fixed)}, less on {count(found.broke)} of {count(found.estimate.n)}"
+
+
+def is_news(value: Drift) -> bool:
+    """Whether the interval, which holds together with those of all drifts, excludes zero."""
+    low, high = value.difference.estimate.low, value.difference.estimate.high
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def drifting(view: DecisionView) -> list[ArmView]:
+    """The trained arms whose drift was measured."""
+    return [arm for arm in view.arms if arm.family != "prompt" and arm.drift]
+
+
+def drift_names(view: DecisionView) -> list[str]:
+    """Every drift that some trained arm has, in the order of the spec."""
+    return list(dict.fromkeys(moved.task for arm in drifting(view) for moved in arm.drift))
+
+
+def group(name: str) -> str:
+    """What a benchmark measures, in words: `instruction following`."""
+    return one_line(name.replace("_", " "), 48)
+
+
+def _moved(value: float, unit: str) -> str:
+    return text.signed(value, unit) if unit == text.SHARE else text.difference(value, None, None, unit)
 
 
 def forgetting(arm: ArmView) -> str:
@@ -203,15 +303,16 @@ def lost_gained(change: BenchmarkChange) -> str:
     """The two sides of a change, which its net hides: `5 lost, 3 gained`, and a note where a loss cannot show."""
     found = change.difference
     blind = "; base at chance" if change.informative is False else ""
-    return f"{count(found.broke)} lost, {count(found.fixed)} gained{blind}"
+    lost, gained = ("rose", "fell") if change.direction == "lower" else ("lost", "gained")
+    return f"{count(found.broke)} {lost}, {count(found.fixed)} {gained}{blind}"
 
 
 def loss_limits(view: DecisionView) -> str:
     """The largest tolerated loss on a benchmark, in words: `2 points`, or `2 points (piqa: 3 points)`."""
     own = [
-        f"{task_name(task)}: {amount(limit)}"
+        f"{task_name(task)}: {amount(limit, unit)}"
         for task, limit in view.forgetting_limits.items()
-        if limit != view.max_forgetting
+        if (unit := view.benchmark_units.get(task, text.SHARE)) != text.SHARE or limit != view.max_forgetting
     ]
     shown = amount(view.max_forgetting)
     return f"{shown} ({', '.join(own)})" if own else shown

@@ -16,7 +16,7 @@ from ftlab.files import write_atomic
 from ftlab.report import charts
 from ftlab.report import format as fmt
 from ftlab.report.assurance import PRICE_HEAD, assurance, has_prices, price_rows
-from ftlab.report.terminal import forgetting_note, method_note
+from ftlab.report.terminal import drift_note, drift_words, forgetting_note, method_note
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The page's content security policy: no script of any origin runs, nothing is fetched."""
@@ -43,6 +43,7 @@ def render_report(view: DecisionView) -> str:
             labels={arm.arm_id: arm.label for arm in view.arms},
             method_note=method_note(view),
             forgetting_note=forgetting_note(view, fmt.GATE_WORDS),
+            drift_note=drift_note(view),
             forest_most=charts.MOST_ROWS,
             version=__version__,
             origin=_flat(view.provenance),
@@ -73,6 +74,7 @@ def _environment() -> Environment:
         finalize=_clean,
     )
     environment.globals["fmt"] = fmt
+    environment.globals["drift_words"] = drift_words
     return environment
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ftlab.decide.view import ArmView, DecisionView, GateView
 from ftlab.report import format as fmt
 from ftlab.report.assurance import assurance
-from ftlab.report.terminal import forgetting_note, method_note
+from ftlab.report.terminal import drift_note, drift_words, forgetting_note, method_note
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#!|~$^])")
 _MARKS = {"yes": "within limit", "no": "**beyond limit**", "not shown": "not shown"}
@@ -29,6 +29,12 @@ def render_markdown(view: DecisionView) -> str:
     tuned = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
     if tuned:
         parts += ["## Forgetting", _forgetting(view, tuned), escape(forgetting_note(view, fmt.GATE_WORDS))]
+    if fmt.drifting(view):
+        parts += ["## Drift of default behaviour", _drift(view), escape(drift_note(view))]
+    if view.worst_slices:
+        labels = {arm.arm_id: fmt.label(arm) for arm in view.arms}
+        lines = [f"- {escape(labels[one.arm_id])} {escape(fmt.worst_slice(view, one))}" for one in view.worst_slices]
+        parts += ["## Where it does worst (a lead, found by looking)", "\n".join(lines)]
     if view.openings:
         lines = [f"- {escape(name)}: {escape(value)}" for name, value in assurance(view) if name != "not measured"]
         parts += ["## How sure is this?", "\n".join(lines)]
@@ -104,10 +110,29 @@ def _forgetting(view: DecisionView, arms: Sequence[ArmView]) -> str:
     for arm in arms:
         changes = {change.task: change for change in arm.benchmarks}
         cells = [
-            f"{fmt.difference_short(change.difference)} {_MARKS[change.within_limit]} ({fmt.lost_gained(change)})"
+            f"{fmt.change_short(change)} {_MARKS[change.within_limit]} ({fmt.lost_gained(change)})"
             if (change := changes.get(task))
             else fmt.MISSING
             for task in view.benchmarks
         ]
         rows.append([escape(fmt.label(arm)), *cells])
-    return table(["method", *(escape(fmt.task_name(task)) for task in view.benchmarks)], rows)
+    return table(["method", *(_head(view, task) for task in view.benchmarks)], rows)
+
+
+def _head(view: DecisionView, task: str) -> str:
+    """A benchmark and what it measures: `piqa (reasoning)`."""
+    group = view.benchmark_groups.get(task)
+    return escape(f"{fmt.task_name(task)} ({fmt.group(group)})" if group else fmt.task_name(task))
+
+
+def _drift(view: DecisionView) -> str:
+    names = fmt.drift_names(view)
+    rows = []
+    for arm in fmt.drifting(view):
+        moved = {each.task: each for each in arm.drift}
+        cells = [
+            escape(f"{fmt.before_after(moved[name])}: {drift_words(moved[name])}") if name in moved else fmt.MISSING
+            for name in names
+        ]
+        rows.append([escape(fmt.label(arm)), *cells])
+    return table(["method", *(escape(fmt.task_name(name)) for name in names)], rows)

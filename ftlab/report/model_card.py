@@ -9,6 +9,7 @@ from ftlab import __version__
 from ftlab.decide.view import ArmView, DecisionView
 from ftlab.report import format as fmt
 from ftlab.report.markdown import escape, table
+from ftlab.report.terminal import drift_words
 
 _USE = {
     "adapter": "These are adapter weights for PEFT: load the base model, then "
@@ -77,9 +78,9 @@ def _forgetting(view: DecisionView, arm: ArmView) -> list[str]:
     rows = [
         [
             escape(fmt.task_name(change.task)),
-            fmt.estimate(change.base),
-            fmt.estimate(change.arm),
-            fmt.difference_short(change.difference),
+            fmt.estimate(change.base, change.unit),
+            fmt.estimate(change.arm, change.unit),
+            fmt.change_short(change),
             fmt.lost_gained(change),
             fmt.gate(change.within_limit),
         ]
@@ -87,8 +88,25 @@ def _forgetting(view: DecisionView, arm: ArmView) -> list[str]:
     ]
     limit = fmt.loss_limits(view)
     return [
-        table(["benchmark", "base", "this model", "difference, points", "items", f"loss of at most {limit}"], rows),
+        table(
+            ["benchmark", "base", "this model", "change, in points unless named", "items", f"loss of at most {limit}"],
+            rows,
+        ),
         "Not shown means that the interval is too wide to tell, not that nothing was lost.",
+        *_drift(arm),
+    ]
+
+
+def _drift(arm: ArmView) -> list[str]:
+    if not arm.drift:
+        return []
+    rows = [
+        [escape(fmt.task_name(moved.task)), escape(fmt.before_after(moved)), escape(drift_words(moved))]
+        for moved in arm.drift
+    ]
+    return [
+        "How default behaviour moved on general prompts; \\* marks what is more than chance, for better or worse.",
+        table(["habit", "base → this model", "change"], rows),
     ]
 
 

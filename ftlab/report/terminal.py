@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from ftlab.decide.view import ArmView, DecisionView, Gate
+from ftlab.decide.view import ArmView, DecisionView, Drift, Gate
 from ftlab.report import format as fmt
+from ftlab.text import SHARE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +46,13 @@ def print_view(view: DecisionView, console: Console) -> None:
         console.print()
         console.print(_forgetting(view))
         console.print(Text(forgetting_note(view), style="dim"))
+    if fmt.drifting(view):
+        console.print()
+        console.print(_drift(view))
+        console.print(Text(drift_note(view), style="dim"))
+    labels = {arm.arm_id: fmt.label(arm, 60) for arm in view.arms}
+    slices = [f"{labels[found.arm_id]} {fmt.worst_slice(view, found)}" for found in view.worst_slices]
+    _print_list(console, "Where it does worst (a lead, found by looking)", slices)
     _print_list(console, "Missing", [f"{part.what}: {part.why}" for part in view.missing])
     _print_list(console, "Warnings", view.warnings)
 
@@ -73,8 +81,10 @@ def forgetting_note(view: DecisionView, marks: Mapping[Gate, str] = MARKS) -> st
     """What the marks of the forgetting table mean; surfaces with room for words use the words themselves."""
     limit = fmt.loss_limits(view)
     blind = any(change.informative is False for arm in view.arms for change in arm.benchmarks)
+    points = all(view.benchmark_units.get(task, SHARE) == SHARE for task in view.benchmarks)
+    lead = "Points against the base" if points else "In points, or as named, against the base"
     return (
-        f"Points against the base on the same items. By its {fmt.level(view.confidence)} interval, {marks['yes']} is "
+        f"{lead} on the same items. By its {fmt.level(view.confidence)} interval, {marks['yes']} is "
         f"shown to lose at most {limit}, {marks['no']} is shown to lose more, "
         f"{marks['not shown']} is too uncertain to tell."
         f"{' Base at chance: it is not shown to beat guessing there, so a loss cannot show.' if blind else ''}"
@@ -119,7 +129,9 @@ def _forgetting(view: DecisionView) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("forgetting", overflow="fold", min_width=16)
     for task in view.benchmarks:
-        table.add_column(fmt.task_name(task), justify="right", no_wrap=True)
+        group = fmt.group(view.benchmark_groups.get(task, ""))
+        head = Text(fmt.task_name(task))
+        table.add_column(head.append(f"\n{group}", style="not bold") if group else head, justify="right")
     for arm in view.arms:
         if arm.family == "prompt" or not arm.benchmarks:
             continue
@@ -130,11 +142,46 @@ def _forgetting(view: DecisionView) -> Table:
             if change is None:
                 cells.append(Text(fmt.MISSING))
                 continue
-            shown = fmt.signed(change.difference.estimate.value)
+            shown = fmt.change_value(change)
             blind = " base at chance" if change.informative is False else ""
             words = f"{shown} {MARKS[change.within_limit]}{blind}"
             cells.append(Text(words, style="dim" if blind else _GATE_STYLES[change.within_limit]))
         table.add_row(*cells)
+    return table
+
+
+def drift_note(view: DecisionView) -> str:
+    """What the drift table shows, in a sentence or two."""
+    return (
+        "Default behaviour on general prompts against the base, with 95% intervals that hold for all of them together. "
+        "A change is neither good nor bad by itself"
+        f"{', and closes a gate where the spec limits it' if _limited(view) else ' and closes no gate'}; * marks those "
+        "whose interval excludes zero."
+    )
+
+
+def drift_words(moved: Drift) -> str:
+    """One drift with its mark, and its gate where the spec limits it."""
+    mark = " *" if fmt.is_news(moved) else ""
+    gate = f", {fmt.gate(moved.within_limit)}" if moved.within_limit else ""
+    return f"{fmt.drift_short(moved)}{mark}{gate}"
+
+
+def _limited(view: DecisionView) -> bool:
+    return any(moved.limit is not None for arm in view.arms for moved in arm.drift)
+
+
+def _drift(view: DecisionView) -> Table:
+    """A row for each arm and measure: the cells are too long for a column each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("drift", overflow="fold", min_width=16)
+    for head in ("of", "base → arm", "change"):
+        table.add_column(head, overflow="fold")
+    for arm in fmt.drifting(view):
+        for index, moved in enumerate(arm.drift):
+            style = "" if fmt.is_news(moved) else "dim"
+            cells = (fmt.label(arm) if not index else "", fmt.task_name(moved.task), fmt.before_after(moved))
+            table.add_row(*map(Text, cells), Text(drift_words(moved), style=style))
     return table
 
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Registry, suggest
 from ftlab.errors import Problem
+from ftlab.spec.measures import MEASURES
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup
 from ftlab.spec.task_checks import TaskChecker
@@ -122,11 +123,12 @@ class _Checker:
                 self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
 
     def forgetting(self) -> None:
-        """Every key of the mapping is a benchmark of this spec, a group, or `default`."""
+        """Every key of the mapping is a benchmark of this spec, one of its measures, a group, or `default`."""
         limits = self._value(("decision", "max_forgetting"), None)
         tasks = self._value(("benchmarks", "tasks"), None)
         named = [str(task) for task in tasks] if isinstance(tasks, list) else []
-        known = ["default", *get_args(BenchmarkGroup), *named]
+        measures = [name for task in named for each in MEASURES.get(task, ()) if (name := each.name(task)) not in named]
+        known = ["default", *get_args(BenchmarkGroup), *named, *measures]
         for key in limits if isinstance(limits, dict) else {}:
             if key not in known:
                 message = f"expected a benchmark of this spec, a group or 'default', found '{shown(str(key))}'"

@@ -18,8 +18,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
-BenchmarkGroup = Literal["knowledge", "reasoning", "reading", "other"]
-"""What a general benchmark measures; `other` for those of lm-eval's registry, of which ftlab does not know it."""
+BenchmarkGroup = Literal[
+    "knowledge", "reasoning", "reading", "instruction_following", "format", "neutral_text", "other"
+]
+"""What a general benchmark measures; `other` for those of lm-eval's registry of which ftlab does not know it."""
 
 
 class Block(BaseModel):
@@ -253,8 +255,11 @@ class DecisionSpec(Block):
     min_gain: Annotated[float, Field(ge=0)] = 0.02
     """The smallest gain over the best prompt that is worth having, in the metric's own unit."""
     max_forgetting: Loss | dict[str, Loss] = MAX_FORGETTING
-    """The largest tolerated loss on any benchmark. As a mapping: by benchmark (`builtin:piqa`), by group (`knowledge`,
-    `reasoning`, `reading`, `other`) and `default` for the rest; a benchmark's own number counts before its group's."""
+    """The largest tolerated loss on any benchmark, in shares: 0.02 is two points. As a mapping: by benchmark
+    (`builtin:piqa`), by group (`knowledge`, `reasoning`, `reading`, `instruction_following`, `format`, `neutral_text`,
+    `other`) and `default` for the rest; a benchmark's own number counts before its group's. Neutral text is in nats per
+    token (0.1 unless named), the prompts of `builtin:behaviour` are few (0.2 unless named), and its drift closes no
+    gate unless named: `builtin:behaviour/length` in tokens, `/refusals` and `/repetition` in shares, to either side."""
     min_valid_format: Fraction | None = None
     """The smallest tolerated share of answers in the asked form."""
     max_p95_ms: Annotated[float, Field(gt=0)] | None = None

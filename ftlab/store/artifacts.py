@@ -23,6 +23,8 @@ class _Source:
     columns: tuple[tuple[str, pa.DataType], ...]
     required: tuple[str, ...]
     split: str | None = None
+    optional: bool = False
+    """Whether an artifact may lack the file; it then has no such rows."""
 
 
 _EXAMPLES = (("example_id", _TEXT), ("position", _INT), ("text", _TEXT), ("fields", _TEXT), ("target", _TEXT))
@@ -62,6 +64,20 @@ _SOURCES: dict[str, tuple[_Source, ...]] = {
             (("doc_hash", _TEXT), ("doc_id", _INT), ("metric", _TEXT), ("score", _REAL)),
             ("doc_hash", "metric"),
         ),
+        _Source(
+            "outputs.parquet",
+            "bench_outputs",
+            (
+                ("doc_hash", _TEXT),
+                ("doc_id", _INT),
+                ("prompt", _TEXT),
+                ("output", _TEXT),
+                ("output_tokens", _INT),
+                ("finish", _TEXT),
+            ),
+            ("doc_hash",),
+            optional=True,
+        ),
     ),
 }
 
@@ -95,12 +111,13 @@ class Artifact:
     def _values(self, source: _Source) -> list[str]:
         if source.split is not None:
             return [self.key, source.split]
-        return [self.key, self.name] if source.table == "bench_items" else [self.key]
+        return [self.key, self.name] if source.table.startswith("bench_") else [self.key]
 
 
 def _insertion(source: _Source) -> str:
     """Every part of this text is a constant of this module."""
-    fixed = {"examples": "? AS dataset_key, ? AS split", "bench_items": "? AS key, ? AS task"}.get(
+    of_task = "? AS key, ? AS task"
+    fixed = {"examples": "? AS dataset_key, ? AS split", "bench_items": of_task, "bench_outputs": of_task}.get(
         source.table, "? AS key"
     )
     # A number that is not finite has no place in the ledger: missing is NULL.
@@ -123,6 +140,8 @@ def read_artifact(stages: StageStore, kind: str, key: str, name: str) -> Artifac
 
 def _read(folder: Path, source: _Source) -> pa.Table:
     names = [name for name, _ in source.columns]
+    if source.optional and not (folder / source.file).exists():
+        return pa.schema(source.columns).empty_table()
     try:
         # Read from one open file: a path would be parsed for partitions, and is nobody's business here.
         with (folder / source.file).open("rb") as file:

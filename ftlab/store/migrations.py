@@ -112,7 +112,22 @@ def replace_test_openings(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (create_tables, replace_test_openings)
+def create_bench_outputs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 3: what models answered to the prompts of a benchmark that keeps answers."""
+    connection.execute(
+        """
+        CREATE TABLE bench_outputs (
+            key VARCHAR NOT NULL, task VARCHAR NOT NULL, doc_hash VARCHAR NOT NULL, doc_id BIGINT, prompt VARCHAR,
+            output VARCHAR, output_tokens BIGINT, finish VARCHAR);
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
+    create_tables,
+    replace_test_openings,
+    create_bench_outputs,
+)
 VERSION = len(MIGRATIONS)
 
 

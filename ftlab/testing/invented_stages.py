@@ -15,6 +15,8 @@ from ftlab.evaluate.score import score
 from ftlab.execute.stages import StageStore
 from ftlab.plan import identity
 from ftlab.plan.run import RunConfig, StageKey
+from ftlab.spec.measures import MEASURES
+from ftlab.testing.invented_asked import write_asked
 from ftlab.testing.invented_plan import BASE_SCORES, HOSTILE_TEXTS, FakeArm, InventedSweep
 
 
@@ -153,6 +155,8 @@ class InventedStages:
         return score(dataset, self.stages.path("predictions", key), self.sweep.task, out)[0]
 
     def _benchmark(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:
+        if stage.name in MEASURES:
+            return write_asked(self.sweep, arm, stage.name, stage.key, out)
         rows = []
         base = BASE_SCORES.get(stage.name, 0.5)
         for item in range(self.sweep.items):

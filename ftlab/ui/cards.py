@@ -27,6 +27,7 @@ MARKS = {
     "invalid": ("ft-invalid", "∅ no label found"),
     "unscored": ("ft-muted", "? not scored"),
     "absent": ("ft-muted", "no output"),
+    "plain": ("ft-muted", ""),
 }
 
 
@@ -62,14 +63,18 @@ def answer(who: str, cell: Cell | None) -> Answer:
     return Answer(who, shown, judged(cell), " · ".join(facts) or MISSING)
 
 
-def case(question: str, target: str, answers: Sequence[Answer], link: str | None = None) -> str:
-    """One case as HTML: the question, the right answer, and a cell per arm."""
+def case(question: str, target: str | None, answers: Sequence[Answer], link: str | None = None) -> str:
+    """One case as HTML: the question, the right answer where there is one, and a cell per arm."""
     cells = "".join(_cell(item) for item in answers)
     anchor = f' · <a href="{escape(link)}" target="_self">link to this example</a>' if link else ""
+    right = (
+        ""
+        if target is None
+        else f'<p class="ft-target">right answer: <b>{escape(clip(plain(target), 200))}</b>{anchor}</p>'
+    )
     return (
         f'<article class="ft ft-case"><header><div class="ft-question">{escape(clip(plain(question)))}</div>'
-        f'<p class="ft-target">right answer: <b>{escape(clip(plain(target), 200))}</b>{anchor}</p></header>'
-        f'<div class="ft-cells">{cells}</div></article>'
+        f'{right}</header><div class="ft-cells">{cells}</div></article>'
     )
 
 

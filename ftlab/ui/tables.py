@@ -149,10 +149,9 @@ def _worst(view: DecisionView, worst: BenchmarkChange | None) -> str:
         return _td(MISSING)
     if _is_unchanged(worst):
         return _td('<span class="ft-muted">unchanged</span>')
-    estimate = worst.difference.estimate
     tone, mark = corrected(view, worst.difference)
     return _td(
-        f'<span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span>'
+        f'<span class="{tone}">{mark} {escape(fmt.change_value(worst))}</span>'
         f"<small>{escape(fmt.task_name(worst.task))}:<br>{WITHIN[worst.within_limit]}</small>"
     )
 
@@ -223,19 +222,11 @@ WITHIN = {"yes": "within the limit", "no": "beyond the limit", "not shown": "not
 
 
 def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
-    """Arms by benchmarks: the paired change with its interval, all cells on one scale."""
+    """Arms by benchmarks: the paired change with its interval, cells of one unit on one scale, better to the right."""
     measured = [arm for arm in arms if arm.benchmarks]
     tasks = list(dict.fromkeys(change.task for arm in measured for change in arm.benchmarks))
-    ends = [
-        abs(end)
-        for arm in measured
-        for change in arm.benchmarks
-        for end in (change.difference.estimate.low, change.difference.estimate.high, change.difference.estimate.value)
-        if end is not None
-    ]
-    limits = [_limit(view, change) for arm in measured for change in arm.benchmarks]
-    reach = max([*ends, *(1.5 * limit for limit in limits), 0.01]) * 1.05
-    head = "".join(f'<th scope="col">{escape(fmt.task_name(task))}</th>' for task in tasks)
+    reach = _reach(view, measured)
+    head = "".join(f'<th scope="col">{escape(fmt.task_name(task))}{_group(view, task)}</th>' for task in tasks)
     unmoved = [arm for arm in measured if all(_is_unchanged(change) for change in arm.benchmarks)]
     rows = [_unmoved_row(unmoved, len(tasks))] if unmoved else []
     for arm in measured:
@@ -251,6 +242,23 @@ def forgetting_strip(view: DecisionView, arms: Sequence[ArmView]) -> str:
     caption = f"Change on each general benchmark against the base model, with its {fmt.level(view.confidence)} interval"
     head = f'<thead><tr><th scope="col">Method</th>{head}</tr></thead>'
     return scrolling(f"{head}<tbody>{''.join(rows)}</tbody>", caption, "ft-strip", "ft-tall")
+
+
+def _reach(view: DecisionView, arms: Sequence[ArmView]) -> dict[str, float]:
+    """By unit, how far the bars reach to either side: as far as the widest interval and well past every limit."""
+    reach: dict[str, float] = {}
+    for arm in arms:
+        for change in arm.benchmarks:
+            found = change.difference.estimate
+            ends = [abs(end) for end in (found.low, found.high, found.value) if end is not None]
+            widest = max([*ends, 1.5 * _limit(view, change), 0.01]) * 1.05
+            reach[change.unit] = max(reach.get(change.unit, 0.0), widest)
+    return reach
+
+
+def _group(view: DecisionView, task: str) -> str:
+    group = view.benchmark_groups.get(task)
+    return f"<small>{escape(fmt.group(group))}</small>" if group else ""
 
 
 def _is_unchanged(change: BenchmarkChange) -> bool:
@@ -271,17 +279,17 @@ def _limit(view: DecisionView, change: BenchmarkChange) -> float:
     return view.max_forgetting if change.limit is None else change.limit
 
 
-def _strip_cell(view: DecisionView, change: BenchmarkChange | None, reach: float) -> str:
+def _strip_cell(view: DecisionView, change: BenchmarkChange | None, reach: dict[str, float]) -> str:
     if change is None:
         return _td('<span class="ft-muted">not measured</span>', "")
     estimate = change.difference.estimate
     tone, mark = corrected(view, change.difference)
     ground = {"ft-up": "ft-won", "ft-down": "ft-lost"}.get(tone, "")
-    note = f"{fmt.interval(estimate.low, estimate.high)}; {fmt.lost_gained(change)}"
+    note = f"{fmt.change_interval(change)}; {fmt.lost_gained(change)}"
     return (
-        f'<td class="{ground}"><span class="{tone}">{mark} {escape(fmt.signed(estimate.value))}</span> '
+        f'<td class="{ground}"><span class="{tone}">{mark} {escape(fmt.change_value(change))}</span> '
         f'<span class="ft-tag">{WITHIN[change.within_limit]}</span><small>{escape(note)}</small>'
-        f"{_bar(estimate, reach, _limit(view, change), tone)}</td>"
+        f"{_bar(estimate, reach[change.unit], _limit(view, change), tone)}</td>"
     )
 
 

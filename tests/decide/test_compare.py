@@ -38,8 +38,9 @@ def _row(ledger: SmallLedger, kind: str, metric: str, arm: str) -> dict:
 def test_every_arm_is_compared_with_the_best_prompt_on_every_metric():
     ledger = SmallLedger(_arms(), benchmarks=[TASK])
     # Three arms times three metrics, four arms on one benchmark; of the decision metric four chances to be the best,
-    # three tests of equivalence, and the one trained arm beside the better one.
-    assert update_comparisons(ledger.connection) == 3 * 3 + 4 + 4 + 3 + 1
+    # three tests of equivalence, and the one trained arm beside the better one; four slices (two labels, two lengths)
+    # and their count of each of two finalists.
+    assert update_comparisons(ledger.connection) == 3 * 3 + 4 + 4 + 3 + 1 + 2 * 5
     rows = ledger.connection.execute(
         "SELECT DISTINCT baseline_arm_id FROM comparisons WHERE kind = 'method'"
     ).fetchall()
@@ -97,8 +98,9 @@ def test_a_new_arm_leaves_the_other_rows_of_other_metrics_alone():
     untouched = _row(ledger, "method", "macro_f1", "lora")
     joint = _row(ledger, "method", "accuracy", "lora")
     ledger.add(arms[3], 3)
-    # The new arm's two rows of other metrics, and those of the decision metric: 3 + 4 + 3 + 1 in place of 2 + 3 + 2.
-    assert update_comparisons(ledger.connection) == 2 + 11 + 7
+    # The new arm's two rows of other metrics and five of slices, and those of the decision metric: 3 + 4 + 3 + 1 in
+    # place of 2 + 3 + 2.
+    assert update_comparisons(ledger.connection) == 2 + 5 + 11 + 7
     again = _row(ledger, "method", "macro_f1", "lora")
     assert again | {"p_adjusted": None} == untouched | {"p_adjusted": None}, "only the correction knows of the new arm"
     assert _row(ledger, "method", "accuracy", "lora")["inputs"] != joint["inputs"]

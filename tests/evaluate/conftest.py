@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.catalog import BENCHMARKS
+from ftlab.testing.benchmark_contract import HARNESS_NAMES
 
 WORDS = ["the", "patient", "asks", "about", "heart", "lungs", "red", "green", "blue", "name", "of", "question"]
 
@@ -24,7 +25,7 @@ def synthetic_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     from ftlab.evaluate import builtin
 
     def install(count: int) -> None:
-        for name in BENCHMARKS.names():
+        for name in HARNESS_NAMES:
             benchmark = BENCHMARKS.load(name)
             chance = random.Random(name)
             lines = []

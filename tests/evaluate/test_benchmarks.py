@@ -15,7 +15,6 @@ import pytest
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
-from ftlab.catalog import BENCHMARKS
 from ftlab.errors import FetchError, UnknownNameError, UsageError
 from ftlab.evaluate import benchmarks as module
 from ftlab.evaluate.bench_items import chance_of
@@ -23,6 +22,7 @@ from ftlab.evaluate.benchmarks import benchmark_facts, benchmark_version, check_
 from ftlab.events import ignore
 from ftlab.models.load import LoadedModel
 from ftlab.spec.schema import BenchmarkSpec
+from ftlab.testing.benchmark_contract import HARNESS_NAMES
 
 
 def run(loaded: LoadedModel, task: str, out: Path, **spec: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -31,7 +31,7 @@ def run(loaded: LoadedModel, task: str, out: Path, **spec: Any) -> tuple[dict[st
     return summary, pq.read_table(out / "items.parquet").to_pylist()
 
 
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_items_and_numbers_are_those_of_lm_eval(
     tiny: LoadedModel, synthetic_benchmarks: Callable[[int], None], tmp_path: Path, name: str
 ) -> None:

@@ -15,6 +15,7 @@ from ftlab.evaluate import builtin as module
 from ftlab.evaluate.benchmarks import benchmark_version, load_tasks
 from ftlab.evaluate.builtin import BuiltinBenchmark, read_rows
 from ftlab.events import ignore
+from ftlab.testing.benchmark_contract import HARNESS_NAMES
 
 
 def line(question: str, options: str, answer: str | None) -> str:
@@ -99,7 +100,7 @@ def test_a_file_of_another_form_is_refused() -> None:
         read_rows('{"prompt": "x"}'.replace("prompt", "question"), 2)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_every_builtin_has_a_yaml_without_functions(name: str) -> None:
     benchmark: BuiltinBenchmark = BENCHMARKS.load(name)
     assert "!function" not in benchmark.yaml()
@@ -151,7 +152,7 @@ ROWS = {"piqa": 1500, "openbookqa": 500, "commonsenseqa": 1209, "mmlu": 2810, "b
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_the_real_files_have_the_known_number_of_rows(name: str) -> None:
     benchmark = BENCHMARKS.load(name)
     files = {split: path.read_text(encoding="utf-8").split("\n")[:-1] for split, path in benchmark.fetch().items()}
@@ -202,7 +203,7 @@ KNOWN: dict[str, tuple[int, str, str]] = {
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_real_rows_become_the_prompt_and_the_right_answer(name: str) -> None:
     """Read by eye in the wheel's files: what the model is asked, and which continuation is right."""
     place, ending, right = KNOWN[name]

@@ -19,6 +19,7 @@ from ftlab.evaluate.benchmarks import load_tasks
 from ftlab.evaluate.harness import LoadedLM
 from ftlab.events import EventType, ignore
 from ftlab.models.load import LoadedModel
+from ftlab.testing.benchmark_contract import HARNESS_NAMES
 
 
 def reference(loaded: LoadedModel) -> HFLM:
@@ -55,7 +56,7 @@ def assert_same(ours: list[tuple[float, bool]], theirs: list[tuple[float, bool]]
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_benchmarks_are_scored_as_lm_eval_scores_them(
     tiny: LoadedModel, synthetic_benchmarks: Callable[[int], None], name: str, shots: int
 ) -> None:
@@ -168,7 +169,7 @@ def test_chats_are_rendered_by_the_one_function(tiny: LoadedModel) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", HARNESS_NAMES)
 def test_smollm2_is_scored_as_lm_eval_scores_it(smollm2: LoadedModel, name: str, chat: bool) -> None:
     """Log-likelihoods within 1e-4, and right and wrong to the last item."""
     shots = 2 if name == "mmlu" else 0

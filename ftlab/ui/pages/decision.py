@@ -10,7 +10,7 @@ from ftlab.report.assurance import assurance
 from ftlab.ui import cards, charts, frame, parts, state, tables, theme
 from ftlab.ui.diff import word_diff
 from ftlab.ui.frame import Here
-from ftlab.ui.pages import money
+from ftlab.ui.pages import drift, money
 from ftlab.ui.parts import escape
 
 MARKS = {"use": "✓", "keep_prompting": "=", "undecided": "?", "blocked": "✕", "incomplete": "…"}
@@ -175,6 +175,7 @@ def _forgetting(here: Here, arms: list[ArmView]) -> None:
         _nothing(f"No benchmark has been measured. {asked}")
         return
     parts.markup(tables.forgetting_strip(view, arms))
+    drift.draw(here, arms)
 
 
 def _regressions(here: Here) -> None:
@@ -183,6 +184,12 @@ def _regressions(here: Here) -> None:
         "What gets worse",
         "Cases that the baseline answered right and the chosen arm wrong. Changed words are marked.",
     )
+    names = {arm.arm_id: arm.label for arm in view.arms}
+    leads = [
+        f"<li><b>{escape(names[one.arm_id])}</b> {escape(fmt.worst_slice(view, one))}</li>" for one in view.worst_slices
+    ]
+    if leads:
+        parts.markup(f'<ul class="ft ft-list">{"".join(leads)}</ul>')
     worse = list(dict.fromkeys(item.arm_id for item in view.regressions))
     known = [arm_id for arm_id in worse if here.arm(arm_id)]
     if not known or here.baseline is None:
