@@ -103,6 +103,8 @@ def item_rows(texts: Sequence[str], scores: Iterable[dict[str, float | None]]) -
             "logliks": None,
             "target": "",
             "choice": None,
+            "question": text,
+            "choices": None,
         }
         for index, (text, found) in enumerate(zip(texts, scores, strict=True))
         for metric, score in found.items()

@@ -12,7 +12,9 @@ from ftlab.statistics.intervals import bootstrap_mean, wilson
 from ftlab.text import SHARE
 
 Item = dict[str, Any]
-"""One row of items.parquet: doc_hash, doc_id, metric, score, logliks, target, choice."""
+"""One row of items.parquet: doc_hash, doc_id, metric, score, logliks, target, choice, question, choices."""
+MOST_CHARACTERS = 4_000
+"""Of a question or a choice that is kept to be shown."""
 SEED = 0
 """Intervals of equal scores are equal."""
 PREFERRED = ("acc_norm", "acc", "exact_match", "f1", "mcc", "bleu", "rougeL")
@@ -46,6 +48,8 @@ def read_items(tasks: dict[str, Any], samples: dict[str, list[dict[str, Any]]]) 
                     "logliks": json.dumps(logliks) if logliks else None,
                     "target": str(row["target"]),
                     "choice": _choice(metric, logliks, texts),
+                    "question": _question(tasks[name], row),
+                    "choices": json.dumps([text[:MOST_CHARACTERS] for text in texts]) if texts else None,
                 }
 
 
@@ -57,6 +61,15 @@ def _logliks(row: dict[str, Any]) -> list[float]:
 
 def _choice_texts(task: Any, row: dict[str, Any]) -> list[str]:
     return list(task.doc_to_choice(row["doc"])) if task.get_config("doc_to_choice") is not None else []
+
+
+def _question(task: Any, row: dict[str, Any]) -> str | None:
+    """What an item asks, without the examples before it; None for a task that does not say."""
+    try:
+        asked = task.doc_to_text(row["doc"])
+    except Exception:  # a task's own template or code: what is only to be shown must not end a run
+        return None
+    return asked[:MOST_CHARACTERS] if isinstance(asked, str) else None
 
 
 def _choice(metric: str, logliks: list[float], texts: list[str]) -> int | None:
@@ -163,6 +176,8 @@ def write_items(items: Sequence[Item], path: Path) -> None:
             ("logliks", pa.string()),
             ("target", pa.string()),
             ("choice", pa.int64()),
+            ("question", pa.string()),
+            ("choices", pa.string()),
         ]
     )
     pq.write_table(pa.Table.from_pylist(list(items), schema=schema), path)

@@ -144,8 +144,11 @@ def difference_short(value: PairedDifference | None, unit: str = text.SHARE) -> 
 
 
 def flips(value: PairedDifference | None) -> str:
-    """Examples that got better and worse: `+77 / −32`."""
-    return f"+{text.count(value.fixed)} / {MINUS}{text.count(value.broke)}" if value else MISSING
+    """Examples that got better and worse, and how many only one side was scored on: `+77 / −32 (3 not compared)`."""
+    if value is None:
+        return MISSING
+    dropped = f" ({text.count(value.dropped)} not compared)" if value.dropped else ""
+    return f"+{text.count(value.fixed)} / {MINUS}{text.count(value.broke)}{dropped}"
 
 
 def status(value: str) -> str:

@@ -93,3 +93,8 @@ def known_group(task: str) -> BenchmarkGroup:
 def measure_name(task: str, metric: str) -> str:
     """The name of the measure that a metric of a benchmark is; the benchmark's own where it has one measure."""
     return next((each.name(task) for each in MEASURES.get(task, ()) if each.metric == metric), task)
+
+
+def task_of(name: str) -> str:
+    """The benchmark that a measure is of."""
+    return next((task for task, found in MEASURES.items() if any(each.name(task) == name for each in found)), name)

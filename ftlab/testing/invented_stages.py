@@ -164,7 +164,17 @@ class InventedStages:
             lost = easy and self.sweep.random("lost", stage.key, item).random() < arm.forgetting / base
             doc = identity.digest([stage.name, item], 16)
             right = float(easy and not lost)
-            rows += [(doc, item, metric, right, "[-1.2, -3.4]", "0", 0) for metric in ("acc", "acc_norm")]
+            asked = HOSTILE_TEXTS[item % len(HOSTILE_TEXTS)] if self.sweep.hostile else f"question {item}"
+            made = (
+                doc,
+                item,
+                "[-1.2, -3.4]",
+                "0",
+                int(not right),
+                asked,
+                json.dumps([f"right {item}", f"wrong {item}"]),
+            )
+            rows += [(*made[:2], metric, right, *made[2:]) for metric in ("acc", "acc_norm")]
         text, whole = pa.string(), pa.int64()
         _parquet(
             out / "items.parquet",
@@ -176,6 +186,8 @@ class InventedStages:
             logliks=text,
             target=text,
             choice=whole,
+            question=text,
+            choices=text,
         )
         (out / "results.json").write_text("{}")
         value = sum(row[3] for row in rows) / len(rows) if rows else 0.0

@@ -140,8 +140,7 @@ def _difference(arm: ArmView, unit: str) -> str:
 def _flips(difference: PairedDifference | None) -> str:
     if difference is None:
         return _td(MISSING)
-    dropped = f"<small>{difference.dropped} not compared</small>" if difference.dropped else ""
-    return _td(f"{fmt.flips(difference)}{dropped}")
+    return _td(fmt.flips(difference))
 
 
 def _worst(view: DecisionView, worst: BenchmarkChange | None) -> str:

@@ -114,7 +114,7 @@ class TestPlan:
         assert main(["plan", str(spec), "-s", tasks, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)["benchmarks"]
         assert told[0] == {"task": "builtin:mmlu", "group": "knowledge", "chance": 0.26, "rows_dropped": 8}
-        assert told[2] == {"task": "hellaswag", "group": "other", "chance": None, "rows_dropped": None}
+        assert told[2] == {"task": "hellaswag", "group": "reasoning", "chance": None, "rows_dropped": None}
 
     def test_stages_on_disk_are_seen(self, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from ftlab.execute.stages import StageStore

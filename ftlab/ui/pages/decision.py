@@ -175,6 +175,7 @@ def _forgetting(here: Here, arms: list[ArmView]) -> None:
         _nothing(f"No benchmark has been measured. {asked}")
         return
     parts.markup(tables.forgetting_strip(view, arms))
+    here.link("forgetting", "Every item that was lost or gained, in Forgetting →")
     drift.draw(here, arms)
 
 
