@@ -38,7 +38,7 @@ decision: {{max_forgetting: {{"{task}": 0.5}}}}
     ("task", "measures", "drifts"),
     [
         (BEHAVIOUR, ["instructions", "format"], ["length", "refusals", "repetition"]),
-        pytest.param(NEUTRAL_TEXT, [""], ["bytes"], marks=pytest.mark.real),
+        pytest.param(NEUTRAL_TEXT, [""], ["per-byte"], marks=pytest.mark.real),
     ],
 )
 def test_a_sweep_measures_the_base_once_and_each_arm(
