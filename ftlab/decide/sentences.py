@@ -9,6 +9,7 @@ from ftlab import text
 from ftlab.decide.gates import Rule, difference_of, examples_needed, gate_of, raw_change, value_of, worst
 from ftlab.decide.view import ArmView, BenchmarkChange, Drift, Gate, GateView, Majority, Progress
 from ftlab.plan.opening import TEST
+from ftlab.spec.measures import is_fixed
 from ftlab.statistics.power import MOST
 
 
@@ -87,7 +88,7 @@ def not_shown_safe(arm: ArmView, rule: Rule) -> str:
         found = change.difference.estimate
         limit = rule.limit(change.task)
         needed = examples_needed(found.value + limit, found.low, found.high, found.n)
-        settle = _settle(needed, found.n, f"items of {_task(change)}")
+        settle = "" if is_fixed(change.task) else _settle(needed, found.n, f"items of {_task(change)}")
         return (
             f"{words}, but not shown safe: {_change_words(change)}, and the limit is a {_loss(change)} of "
             f"{text.amount(limit, change.unit)}.{settle}"

@@ -20,6 +20,8 @@ MARKS: dict[Gate, str] = {"yes": "✓", "no": "✗", "not shown": "?"}
 _GATE_STYLES: dict[Gate, str] = {"yes": "green", "no": "red", "not shown": "yellow"}
 _WIDE = 112
 """Columns from which every column of the table fits."""
+_FEW = 3
+"""Benchmarks that fit side by side on any terminal."""
 
 
 def print_view(view: DecisionView, console: Console) -> None:
@@ -44,7 +46,7 @@ def print_view(view: DecisionView, console: Console) -> None:
                 )
     if any(arm.benchmarks and arm.family != "prompt" for arm in view.arms):
         console.print()
-        console.print(_forgetting(view))
+        console.print(_forgetting(view, wide=console.width >= _WIDE or len(view.benchmarks) <= _FEW))
         console.print(Text(forgetting_note(view), style="dim"))
     if fmt.drifting(view):
         console.print()
@@ -125,38 +127,48 @@ def _cells(view: DecisionView, arm: ArmView, wide: bool) -> list[Text]:
     return cells
 
 
-def _forgetting(view: DecisionView) -> Table:
+def _forgetting(view: DecisionView, wide: bool) -> Table:
+    """A column for each benchmark, or a row where that would not fit."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("forgetting", overflow="fold", min_width=16)
+    arms = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
+    if not wide:
+        table.add_column("on", overflow="fold")
+        table.add_column("change", justify="right")
+        for arm in arms:
+            for index, task in enumerate(view.benchmarks):
+                head = _task_head(view, task, ", ")
+                table.add_row(Text("" if index else fmt.label(arm)), head, _changed(arm, task))
+        return table
     for task in view.benchmarks:
-        group = fmt.group(view.benchmark_groups.get(task, ""))
-        head = Text(fmt.task_name(task))
-        table.add_column(head.append(f"\n{group}", style="not bold") if group else head, justify="right")
-    for arm in view.arms:
-        if arm.family == "prompt" or not arm.benchmarks:
-            continue
-        changes = {change.task: change for change in arm.benchmarks}
-        cells = [Text(fmt.label(arm))]
-        for task in view.benchmarks:
-            change = changes.get(task)
-            if change is None:
-                cells.append(Text(fmt.MISSING))
-                continue
-            shown = fmt.change_value(change)
-            blind = " base at chance" if change.informative is False else ""
-            words = f"{shown} {MARKS[change.within_limit]}{blind}"
-            cells.append(Text(words, style="dim" if blind else _GATE_STYLES[change.within_limit]))
-        table.add_row(*cells)
+        table.add_column(_task_head(view, task, "\n"), justify="right")
+    for arm in arms:
+        table.add_row(Text(fmt.label(arm)), *(_changed(arm, task) for task in view.benchmarks))
     return table
 
 
-def drift_note(view: DecisionView) -> str:
-    """What the drift table shows, in a sentence or two."""
+def _task_head(view: DecisionView, task: str, between: str) -> Text:
+    """A benchmark and what it measures."""
+    group = fmt.group(view.benchmark_groups.get(task, ""))
+    return Text(fmt.task_name(task)).append(f"{between}{group}" if group else "", style="not bold")
+
+
+def _changed(arm: ArmView, task: str) -> Text:
+    """How an arm changed on a benchmark, with its mark."""
+    change = next((change for change in arm.benchmarks if change.task == task), None)
+    if change is None:
+        return Text(fmt.MISSING)
+    blind = " base at chance" if change.informative is False else ""
+    words = f"{fmt.change_value(change)} {MARKS[change.within_limit]}{blind}"
+    return Text(words, style="dim" if blind else _GATE_STYLES[change.within_limit])
+
+
+def drift_note(view: DecisionView, mark: str = "*") -> str:
+    """What the drift table shows, in a sentence or two. `mark`: what a surface marks news with."""
+    gate = "closes a gate where the spec limits it" if _limited(view) else "closes no gate"
     return (
         "Default behaviour on general prompts against the base, with 95% intervals that hold for all of them together. "
-        "A change is neither good nor bad by itself"
-        f"{', and closes a gate where the spec limits it' if _limited(view) else ' and closes no gate'}; * marks those "
-        "whose interval excludes zero."
+        f"A changed habit is neither good nor bad by itself, and {gate}; {mark} marks where the interval excludes zero."
     )
 
 

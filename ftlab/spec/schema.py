@@ -258,7 +258,7 @@ class DecisionSpec(Block):
     """The largest tolerated loss on any benchmark, in shares: 0.02 is two points. As a mapping: by benchmark
     (`builtin:piqa`), by group (`knowledge`, `reasoning`, `reading`, `instruction_following`, `format`, `neutral_text`,
     `other`) and `default` for the rest; a benchmark's own number counts before its group's. Neutral text is in nats per
-    token (0.1 unless named), the prompts of `builtin:behaviour` are few (0.2 unless named), and its drift closes no
+    token (0.1 unless named), the prompts of `builtin:behaviour` are few (0.25 unless named), and its drift closes no
     gate unless named: `builtin:behaviour/length` in tokens, `/refusals` and `/repetition` in shares, to either side."""
     min_valid_format: Fraction | None = None
     """The smallest tolerated share of answers in the asked form."""

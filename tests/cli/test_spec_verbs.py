@@ -110,11 +110,25 @@ class TestPlan:
         lines = capsys.readouterr().out.splitlines()
         assert "builtin:mmlu: knowledge, 26.0% without any skill; 8 broken or repeated rows left out" in lines
         assert "builtin:piqa: reasoning, 50.0% without any skill" in lines
-        assert not any("hellaswag" in line for line in lines), "nothing is known of it before it runs"
+        assert not any("hellaswag" in line for line in lines), "little is known of it before it runs"
         assert main(["plan", str(spec), "-s", tasks, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)["benchmarks"]
         assert told[0] == {"task": "builtin:mmlu", "group": "knowledge", "chance": 0.26, "rows_dropped": 8}
         assert told[2] == {"task": "hellaswag", "group": "reasoning", "chance": None, "rows_dropped": None}
+
+    def test_what_ftlab_asks_itself_is_told_with_its_limits(
+        self, spec: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tasks = "benchmarks.tasks=[builtin:behaviour, builtin:neutral-text]"
+        assert main(["plan", str(spec), "-s", tasks]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert (
+            "builtin:behaviour: 48 items, instruction following (limit 25 points), format (limit 25 points); not gated "
+            "unless named: length, refusals, repetition" in lines
+        )
+        assert (
+            "builtin:neutral-text: 40 items, neutral text (limit 0.1 nats); not gated unless named: per-byte" in lines
+        )
 
     def test_stages_on_disk_are_seen(self, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from ftlab.execute.stages import StageStore

@@ -58,7 +58,7 @@ def test_a_benchmark_of_several_measures_is_judged_on_each(view: DecisionView) -
     assert view.benchmark_groups == dict(
         zip(names, ["reasoning", "instruction_following", "format", "neutral_text"], strict=True)
     )
-    assert view.forgetting_limits == dict(zip(names, [0.02, 0.2, 0.2, 0.1], strict=True))
+    assert view.forgetting_limits == dict(zip(names, [0.02, 0.25, 0.25, 0.1], strict=True))
     assert view.benchmark_units[NEUTRAL_TEXT] == "nats"
     assert view.benchmark_units[LENGTH] == "tokens"
     assert [change.task for change in arm_of(view, "full").benchmarks] == names
@@ -87,7 +87,7 @@ def test_drift_is_the_arm_minus_the_base_with_intervals_that_hold_together(view:
     assert length.difference.estimate.method.startswith("simultaneous over 6 drifts (Bonferroni)")
     assert length.difference.p_adjusted >= length.difference.p_value
     assert (length.limit, length.within_limit, length.direction) == (None, None, "none")
-    per_byte = drift_of(arm_of(view, "full"), f"{NEUTRAL_TEXT}/bytes")
+    per_byte = drift_of(arm_of(view, "full"), f"{NEUTRAL_TEXT}/per-byte")
     assert per_byte.difference.estimate.value == pytest.approx(0.1, abs=0.01)
 
 
@@ -137,7 +137,7 @@ def test_drift_closes_the_gate_where_the_spec_names_it(tmp_path: Path) -> None:
 
 def test_a_plain_number_leaves_measures_with_a_limit_of_their_own(tmp_path: Path) -> None:
     found = limited(tmp_path, "0.05")
-    assert found.forgetting_limits == {f"{BEHAVIOUR}/instructions": 0.2, FORMAT: 0.2, NEUTRAL_TEXT: 0.1}
+    assert found.forgetting_limits == {f"{BEHAVIOUR}/instructions": 0.25, FORMAT: 0.25, NEUTRAL_TEXT: 0.1}
 
 
 def test_limits_by_measure_then_benchmark_then_group_then_its_own() -> None:
@@ -145,7 +145,7 @@ def test_limits_by_measure_then_benchmark_then_group_then_its_own() -> None:
     assert measure_limit({FORMAT: 0.1, BEHAVIOUR: 0.3}, BEHAVIOUR, form) == 0.1
     assert measure_limit({BEHAVIOUR: 0.3, "format": 0.4}, BEHAVIOUR, form) == 0.3
     assert measure_limit({"format": 0.4, "default": 0.5}, BEHAVIOUR, form) == 0.4
-    assert measure_limit({"default": 0.5}, BEHAVIOUR, form) == 0.2
+    assert measure_limit({"default": 0.5}, BEHAVIOUR, form) == 0.25
     assert measure_limit({"default": 0.5, BEHAVIOUR: 0.3}, BEHAVIOUR, length) is None
     assert measure_limit({LENGTH: 8}, BEHAVIOUR, length) == 8
     assert measure_limit(0.02, NEUTRAL_TEXT, MEASURES[NEUTRAL_TEXT][0]) == 0.1
@@ -193,7 +193,8 @@ def test_sentences_say_that_a_loss_rises_and_in_nats(view: DecisionView) -> None
     unsure = lora.model_copy(update={"benchmarks": [neutral(-0.08, -0.15, -0.01, "not shown")]})
     sentence = not_shown_safe(unsure, RULE)
     assert "its loss on neutral-text changes by +0.08 nats (95% CI +0.01 to +0.15)" in sentence
-    assert "the limit is a rise of 0.1 nats. About" in sentence
+    # There are no more of these texts to ask for.
+    assert sentence.endswith("and the limit is a rise of 0.1 nats.")
     safe = lora.model_copy(update={"benchmarks": [neutral(-0.02, -0.03, -0.01, "yes")]})
     assert "no loss beyond 0.1 nats on 1 of 1 general benchmarks" in use(safe, arm_of(view, "zero_shot"), RULE, "clear")
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from small_ledger import EXPERIMENT, FakeArm, SmallLedger, outcomes
 
 from ftlab.decide.build import build_view
 from ftlab.decide.compare import update_comparisons
 from ftlab.statistics.multiple import benjamini_hochberg
-from ftlab.statistics.paired import PairedResult
-from ftlab.statistics.replicates import seed_noise, with_seed_noise
-from ftlab.statistics.simultaneous import mean_differences
-from ftlab.testing.simulations import at_least, simulate
 
 N = 400
 TASK = "builtin:piqa"
@@ -167,23 +162,3 @@ def test_one_group_alone_decides_nothing() -> None:
     assert view.arms[1].difference is None or view.arms[1].difference.estimate.low is None
     assert view.conclusion.kind in ("undecided", "keep_prompting", "incomplete")
     assert view.conclusion.kind != "use"
-
-
-@pytest.mark.parametrize(("seeds", "by_seed"), [(3, 0.02), (3, 0.0), (5, 0.05)])
-def test_simultaneous_ends_with_seed_noise_hold_together(seeds: int, by_seed: float) -> None:
-    """300 simulations each of six arms and a baseline with several seeds; together covered in about 95% or more."""
-    rates = [0.5, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7]
-    truth = np.array(rates[1:]) - rates[0]
-    rng, runs, hits = np.random.default_rng(seeds), 300, 0
-    for index in range(runs):
-        scores = simulate(rng, rates, 200, seeds=seeds, by_seed=by_seed)
-        matrix = (scores[1:].mean(axis=1) - scores[0].mean(axis=0)).T
-        joint = mean_differences(matrix, index, draws=600)
-        ends = []
-        for arm in range(len(truth)):
-            estimate = float(matrix[:, arm].mean())
-            held = PairedResult(estimate, float(joint.low[arm]), float(joint.high[arm]), None, 200, 0, 0, "")
-            noises = [noise for rows in (scores[0], scores[1 + arm]) if (noise := seed_noise(rows)) is not None]
-            ends.append(with_seed_noise(held, noises, len(truth)))
-        hits += all(low <= true <= high for (low, high), true in zip(ends, truth, strict=True))
-    assert at_least(hits, runs, 0.95)

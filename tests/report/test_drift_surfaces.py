@@ -66,9 +66,18 @@ def test_a_risen_loss_is_written_as_it_rose(view: DecisionView):
     assert "%" in fmt.before_after(piqa)
 
 
+def test_a_narrow_terminal_has_a_row_for_each_benchmark(view: DecisionView):
+    out = io.StringIO()
+    print_view(view, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    (line,) = [line for line in lines if "neutral-text, neutral text" in line and "+0.39" in line]
+    assert line.rstrip().endswith("✗")
+    assert max(map(len, lines)) <= 80
+
+
 def test_limits_are_named_in_their_units(view: DecisionView):
     assert fmt.loss_limits(view) == (
-        "2 points (behaviour/instructions: 20 points, behaviour/format: 20 points, neutral-text: 0.1 nats)"
+        "2 points (behaviour/instructions: 25 points, behaviour/format: 25 points, neutral-text: 0.1 nats)"
     )
     assert forgetting_note(view).startswith("In points, or as named, against the base")
     points = view.model_copy(update={"benchmarks": ["builtin:piqa"]})

@@ -21,7 +21,7 @@ def load(root: Path, text: str) -> object:
 def test_measures_groups_and_benchmarks_may_have_limits(root: Path, minimal: str) -> None:
     limits = (
         "{'builtin:behaviour/length': 10, 'builtin:behaviour': 0.3, instruction_following: 0.2, format: 0.1, "
-        "neutral_text: 0.2, 'builtin:neutral-text/bytes': 0.05}"
+        "neutral_text: 0.2, 'builtin:neutral-text/per-byte': 0.05}"
     )
     given = load(root, f"{minimal}{BENCHMARKS}decision: {{max_forgetting: {limits}}}\n")
     assert isinstance(given, dict)

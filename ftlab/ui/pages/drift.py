@@ -21,7 +21,7 @@ def draw(here: Here, arms: Sequence[ArmView]) -> None:
     drifting = [arm for arm in fmt.drifting(here.view) if arm in arms]
     if not drifting:
         return
-    parts.heading("How it behaves unasked", drift_note(here.view))
+    parts.heading("How it behaves unasked", drift_note(here.view, "an arrow"))
     parts.markup(drift_table(drifting))
     _answers(here)
 
