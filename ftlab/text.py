@@ -17,6 +17,15 @@ SHARE = "share"
 """The unit of numbers from 0 to 1: shown as percentages, their differences as points."""
 UNSPOKEN = frozenset({"ratio", "count", "perplexity", "score"})
 """Units of numbers that are written alone: what they count is the name of the metric."""
+_METRIC_WORDS = {
+    "f1": "F1",
+    "json": "JSON",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+}
 
 
 def number(value: float | None, unit: str = SHARE, digits: int = 1) -> str:
@@ -251,3 +260,8 @@ def _scaled(value: float | None, units: tuple[str, ...], gap: str) -> str:
         scaled, step = scaled / 1000, step + 1
     decimals = 0 if step == 0 else 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f"{MINUS if value < 0 else ''}{scaled:.{decimals}f}{gap}{units[step]}".rstrip()
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words: `token_f1` to `token F1`, `rougeL` to `ROUGE-L`."""
+    return " ".join(_METRIC_WORDS.get(word, word) for word in one_line(metric.replace("_", " "), 48).split(" "))

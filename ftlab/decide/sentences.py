@@ -250,7 +250,7 @@ def _better(arm: ArmView, rule: Rule) -> str:
 
 
 def _metric(rule: Rule) -> str:
-    return text.one_line(rule.metric.replace("_", " "), 48)
+    return text.metric_name(rule.metric)
 
 
 def _change_words(change: BenchmarkChange) -> str:

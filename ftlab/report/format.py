@@ -25,6 +25,7 @@ from ftlab.text import (
     duration,
     interval,
     level,
+    metric_name,
     money,
     number,
     one_line,
@@ -108,15 +109,6 @@ _TITLES = {
     "undecided": "Not decided",
     "blocked": "Blocked",
     "incomplete": "No conclusion yet",
-}
-_METRIC_WORDS = {
-    "f1": "F1",
-    "json": "JSON",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
 }
 GATE_WORDS: dict[Gate, str] = {"yes": "within limit", "no": "beyond limit", "not shown": "not shown"}
 
@@ -324,11 +316,6 @@ def loss_limits(view: DecisionView) -> str:
 def task_name(task: str) -> str:
     """A benchmark as people call it: without the `builtin:` in front."""
     return one_line(task.removeprefix("builtin:"), 48)
-
-
-def metric_name(metric: str) -> str:
-    """A metric in words: `macro_f1` to `macro F1`, `rougeL` to `ROUGE-L`."""
-    return " ".join(_METRIC_WORDS.get(word, word) for word in one_line(metric.replace("_", " "), 48).split(" "))
 
 
 def label(arm: ArmView, limit: int = 80) -> str:

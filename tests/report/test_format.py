@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftlab import text
+from ftlab.decide.gates import Rule
+from ftlab.decide.sentences import _metric
 from ftlab.decide.view import BenchmarkChange, Estimate, PairedDifference
 from ftlab.report import format as fmt
 
@@ -213,3 +215,11 @@ def test_one_line_keeps_its_limit(raw: str, limit: int):
 )
 def test_metrics_are_called_by_their_names(metric, words):
     assert fmt.metric_name(metric) == words
+
+
+def test_sentences_and_tables_call_a_metric_by_one_name():
+    names = {"token_f1": "token F1", "chrf": "chrF", "bleu": "BLEU", "rougeL": "ROUGE-L", "macro_f1": "macro F1"}
+    for key, name in names.items():
+        assert fmt.metric_name(key) == name
+        rule = Rule(key, "share", "validation", 0.02, 0.02, None, ())
+        assert _metric(rule) == name
