@@ -23,7 +23,14 @@ from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.regressions import regressions
-from ftlab.decide.rows import arm_view, comparisons, not_inferior_pairs, with_selection, worst_slices
+from ftlab.decide.rows import (
+    arm_view,
+    comparisons,
+    not_inferior_pairs,
+    with_selection,
+    without_common_rows,
+    worst_slices,
+)
 from ftlab.decide.verdict import conclude
 from ftlab.decide.view import (
     ArmView,
@@ -38,6 +45,7 @@ from ftlab.errors import UsageError
 from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
 from ftlab.plan.opening import TEST, Opening
+from ftlab.statistics import power
 from ftlab.statistics.level import at_alpha
 from ftlab.text import SHARE
 
@@ -130,10 +138,11 @@ def _view(
             *_few_groups(facts, split, examples, clusters),
             *read_warnings(cursor, facts),
         ],
-        missing=missing_parts(facts, views, split, baseline),
+        missing=missing_parts(facts, views, split, baseline, without_common_rows(cursor, facts, split)),
         progress=progress,
         arms_tried=len(facts.arms),
         examples=examples,
+        smallest_detectable=_smallest_detectable(views),
         cluster_by=facts.cluster_by,
         clusters=clusters,
         majority=majority,
@@ -260,6 +269,16 @@ def _not_inferior(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -
     """Whether one arm is shown to be worse than another by less than half the minimum gain, as it was stored."""
     shown = not_inferior_pairs(cursor, facts, split)
     return lambda arm, best: (arm.arm_id, best.arm_id) in shown
+
+
+def _smallest_detectable(views: Sequence[ArmView]) -> float | None:
+    """By the interval of the first trained arm: what widened it (many arms, groups, seeds) counts too."""
+    compared = [view.difference.estimate for view in views if view.difference is not None and view.family != "prompt"]
+    for found in compared:
+        spread = power.spread_of_interval(found.low, found.high, found.n)
+        if spread and found.n:
+            return power.smallest_effect(found.n, spread).effect
+    return None
 
 
 def _clusters(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> int | None:

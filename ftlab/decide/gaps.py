@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ftlab import text
 from ftlab.decide.facts import ArmFacts, Facts
@@ -11,8 +11,17 @@ from ftlab.evaluate.benchmarks import measures_of
 from ftlab.plan.opening import TEST
 
 
-def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: ArmFacts | None) -> list[MissingPart]:
-    """Arms without a result, differences without a baseline, benchmarks that were not measured."""
+def missing_parts(
+    facts: Facts,
+    views: Sequence[ArmView],
+    split: str,
+    baseline: ArmFacts | None,
+    apart: Collection[str] = (),
+) -> list[MissingPart]:
+    """Arms without a result, differences without a baseline, benchmarks that were not measured.
+
+    `apart` are the ids of arms that share no scored example with the baseline.
+    """
     parts = [
         MissingPart(what=text.one_line(view.label), why=view.reason or view.status)
         for view in views
@@ -23,8 +32,12 @@ def missing_parts(facts: Facts, views: Sequence[ArmView], split: str, baseline: 
         why = "no prompting arm has a result yet" if has_prompt else "the spec has no method of `type: prompt`"
         parts.append(MissingPart(what="differences to the best prompt", why=why))
     elif late := [view for view in views if facts.metric in view.metrics and not (view.difference or view.is_baseline)]:
-        names = ", ".join(text.one_line(view.label) for view in late)
-        parts.append(MissingPart(what=f"differences to the best prompt of {names}", why="not computed yet"))
+        for why, members in (
+            ("no example is scored for both, so there is nothing to compare", [v for v in late if v.arm_id in apart]),
+            ("not computed yet", [view for view in late if view.arm_id not in apart]),
+        ):
+            names = ", ".join(text.one_line(view.label) for view in members)
+            parts += [MissingPart(what=f"differences to the best prompt of {names}", why=why)] if members else []
     if facts.openings and facts.decision_split != TEST:
         state = "opened, and not all answered" if facts.arms_on(TEST) else "opened for arms that are no longer planned"
         why = f"{state}; `ftlab decide {facts.experiment_id}` goes on"

@@ -174,6 +174,7 @@ def standings(
     """Who is likely the best and who is shown to be as good as whom, by the decision metric; empty for a metric without
     scores of single examples."""
     before = seed_rows(baseline, "scores", split, scores)
+    pairs = [pair for pair in pairs if pair[1].n > 0]
     if before is None or not pairs:
         return []
     sign = _sign(facts, split, facts.metric)
@@ -203,6 +204,10 @@ def simultaneous(
     clusters: Clusters | None = None,
 ) -> list[Pair]:
     """The same results with intervals that hold together over all arms. `clusters` as of `on_shared`."""
+    if apart := [pair for pair in pairs if pair[1].n == 0]:
+        # Without a common example there is nothing to hold together; the rest stand as they would without it.
+        rest = [pair for pair in pairs if pair[1].n > 0]
+        return [*simultaneous(facts, split, baseline, rest, seed, scores, clusters), *apart]
     if not pairs:
         return []
     before = seed_rows(baseline, "scores", split, scores)

@@ -153,6 +153,16 @@ def worst_slices(
     return worst
 
 
+def without_common_rows(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> frozenset[str]:
+    """The arms that were to be compared with the best prompt and share no scored example with it."""
+    rows = cursor.execute(
+        "SELECT arm_id FROM comparisons WHERE experiment_id = ? AND kind = 'method' AND metric = ? AND split = ? "
+        "AND n = 0",
+        [facts.experiment_id, facts.metric, split],
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def not_inferior_pairs(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> frozenset[tuple[str, str]]:
     """(arm, better arm) of every arm that is shown to be worse by less than half the minimum gain."""
     margin = facts.decision["min_gain"] / 2

@@ -383,6 +383,9 @@ class DecisionView(ViewPart):
     """How many arms the experiment has, those included that this view does not show."""
     examples: int
     """Rows in the split."""
+    smallest_detectable: float | None = None
+    """The smallest difference to the best prompt that these rows would show at 80% power, by the measured spread of the
+    arm compared first; None where nothing is compared."""
     cluster_by: str | None = None
     """The column whose groups of rows count as independent; None when every row does."""
     clusters: int | None = None

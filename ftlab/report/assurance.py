@@ -15,6 +15,10 @@ def assurance(view: DecisionView) -> list[Row]:
     rows: list[Row] = [("rows judged by", f"{fmt.count(view.examples)} of {view.split}")]
     rows += [("test rows", fmt.openings(view)), *(_opening(one) for one in view.openings)]
     rows += _shrinkage(view)
+    if view.smallest_detectable is not None:
+        least = fmt.amount(view.smallest_detectable, view.metric_unit)
+        shown = f"a difference of {least} or more would show in 4 of 5 such sets"
+        rows.append(("rows", f"{fmt.count(view.examples)} of {view.split}: {shown}"))
     if view.clusters is not None:
         groups = f"{fmt.count(view.clusters)} groups by {view.cluster_by}"
         rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))

@@ -113,8 +113,10 @@ def examples_needed(effect: float, sd: float, *, power: float = POWER, alpha: fl
         return 3
     if _standardised(MOST, power, alpha) >= size:
         return MOST
+    import numpy as np
+
     found = TTestPower().solve_power(effect_size=size, power=power, alpha=alpha)
-    return math.ceil(float(found))
+    return math.ceil(float(np.ravel(found)[0]))
 
 
 def examples_needed_planned(
@@ -155,9 +157,12 @@ def alpha_of(arms: int) -> float:
 
 def _standardised(n: int, power: float, alpha: float) -> float:
     """The effect in standard deviations that `n` pairs show."""
+    import numpy as np
     from statsmodels.stats.power import TTestPower
 
-    return float(TTestPower().solve_power(nobs=n, power=power, alpha=alpha, alternative="two-sided"))
+    found = TTestPower().solve_power(nobs=n, power=power, alpha=alpha, alternative="two-sided")
+    # Where its first root finder gives up (120 pairs), statsmodels answers with an array of one.
+    return float(np.ravel(found)[0])
 
 
 def _check_share(discordant: float) -> None:

@@ -162,3 +162,35 @@ def test_one_group_alone_decides_nothing() -> None:
     assert view.arms[1].difference is None or view.arms[1].difference.estimate.low is None
     assert view.conclusion.kind in ("undecided", "keep_prompting", "incomplete")
     assert view.conclusion.kind != "use"
+
+
+def test_two_arms_without_a_common_example_are_said_to_have_none() -> None:
+    half: list[bool | None] = [True] * 30 + [None] * 30
+    other: list[bool | None] = [None] * 30 + [True] * 30
+    ledger = SmallLedger([FakeArm("few", "prompt", [half]), FakeArm("lora", "adapter", [other])])
+    update_comparisons(ledger.connection)
+    view = build_view(ledger.connection, EXPERIMENT)
+    assert view.conclusion.kind == "incomplete"
+    (gap,) = [part for part in view.missing if part.what.startswith("differences")]
+    assert gap.what == "differences to the best prompt of lora"
+    assert gap.why == "no example is scored for both, so there is nothing to compare"
+
+
+def test_five_rows_decide_nothing_and_say_how_many_would() -> None:
+    ledger = SmallLedger([FakeArm("few", "prompt", [outcomes(5, 2)]), FakeArm("lora", "adapter", [outcomes(5, 4)])])
+    update_comparisons(ledger.connection)
+    view = build_view(ledger.connection, EXPERIMENT)
+    assert view.conclusion.kind == "undecided"
+    assert "would settle it; there are 5" in view.conclusion.sentence
+    assert view.smallest_detectable is not None
+    assert view.smallest_detectable > 0.5
+    assert view.worst_slices == []
+
+
+def test_a_metric_that_never_varies_decides_nothing() -> None:
+    ledger = SmallLedger([FakeArm("few", "prompt", [[True] * 40]), FakeArm("lora", "adapter", [[True] * 40])])
+    update_comparisons(ledger.connection)
+    view = build_view(ledger.connection, EXPERIMENT)
+    assert view.conclusion.kind in ("undecided", "keep_prompting")
+    assert view.arms[1].difference is not None
+    assert view.arms[1].difference.estimate.value == 0.0

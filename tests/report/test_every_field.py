@@ -117,6 +117,7 @@ IN_MARKDOWN_TOO = dict.fromkeys(
         "DecisionView.updated_at",
         "DecisionView.cluster_by",
         "DecisionView.clusters",
+        "DecisionView.smallest_detectable",
         "DecisionView.test_looks",
         "ArmView.seed_sd",
         "PairedDifference.correction",

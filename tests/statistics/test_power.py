@@ -124,3 +124,9 @@ def test_the_quick_effect_is_the_exact_one_s_within_what_it_says(discordant: flo
             assert quick is not None
             assert (1 - below) * exact <= quick <= exact
     assert quick_effect(1) is None
+
+
+def test_an_effect_is_found_for_every_number_of_pairs():
+    """For some numbers (120 pairs) statsmodels' first root finder gives up, and its answer has another form."""
+    found = [smallest_effect(n, 1.0).effect for n in range(100, 140)]
+    assert all(one is not None and two is not None and one > two for one, two in zip(found, found[1:], strict=False))

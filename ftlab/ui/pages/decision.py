@@ -61,6 +61,7 @@ def _verdict(here: Here) -> None:
             ("test rows", fmt.openings(view)),
             ("seeds" if len(seeds) > 1 else "seed", ", ".join(map(str, seeds)) or parts.MISSING),
             ("updated", fmt.date(view.updated_at)),
+            ("data", str((view.provenance.get("data") or {}).get("content") or parts.MISSING)[:10]),
             ("snapshot", parts.MISSING if view.snapshot is None else f"#{view.snapshot}"),
         ]
     )
