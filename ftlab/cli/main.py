@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "run": Verb("ftlab.cli.run:run", "Run everything that is not done yet, then compare."),
         "resume": Verb("ftlab.cli.run:resume", "Continue an experiment that was interrupted."),
         "decide": Verb("ftlab.cli.run:decide", "Settle the question on the sealed test rows."),
+        "judge": Verb("ftlab.cli.judge:judge", "Let a judge compare the answers of every arm."),
         "status": Verb("ftlab.cli.run:status", "Show how far an experiment is."),
     },
     "Read the answer": {

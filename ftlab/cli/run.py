@@ -146,6 +146,7 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
 
 def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome:
     """One session of the coordinator over the plan."""
+    from ftlab.cli.judge import judge_at_the_end
     from ftlab.decide.compare import update_comparisons
     from ftlab.execute.bookkeeping import Bookkeeping
     from ftlab.execute.coordinator import Coordinator
@@ -156,7 +157,10 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display) -> Outcome
         for message in ledger.messages:
             display.note(message)
         executor = LocalExecutor(results, pipeline, plan.execute.workers)
-        return Coordinator(plan, results, executor, Bookkeeping(ledger), display).run()
+        outcome = Coordinator(plan, results, executor, Bookkeeping(ledger), display).run()
+        if not outcome.interrupted:
+            judge_at_the_end(plan, results, ledger, display)
+        return outcome
 
 
 def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:

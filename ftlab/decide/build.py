@@ -15,6 +15,7 @@ from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, loss_limit
+from ftlab.decide.judged import held_back, judge_missing, judge_view
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
 from ftlab.decide.pairs import Scores, scores_of
@@ -69,6 +70,17 @@ def build_view(
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
     budgets = tuning_budgets(facts, summaries)
+    judge = judge_view(facts, split)
+    conclusion = conclude(
+        views,
+        rule,
+        _not_inferior(cursor, facts, split, rule.min_gain),
+        progress,
+        examples,
+        _seeds(facts),
+        majority if facts.metric == "accuracy" else None,
+        len(facts.looks),
+    )
     return DecisionView(
         experiment_id=experiment_id,
         name=facts.name,
@@ -87,24 +99,16 @@ def build_view(
         benchmarks=list(facts.benchmarks),
         snapshot=snapshot,
         updated_at=_updated_at(cursor, facts),
-        conclusion=conclude(
-            views,
-            rule,
-            _not_inferior(cursor, facts, split, rule.min_gain),
-            progress,
-            examples,
-            _seeds(facts),
-            majority if facts.metric == "accuracy" else None,
-            len(facts.looks),
-        ),
+        conclusion=held_back(conclusion, facts.metric, judge),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
         warnings=[*unfair(facts, budgets), *read_warnings(cursor, facts)],
-        missing=missing_parts(facts, views, split, baseline),
+        missing=[*missing_parts(facts, views, split, baseline), *judge_missing(facts, judge)],
         progress=progress,
         arms_tried=len(facts.arms),
         examples=examples,
         majority=majority,
+        judge=judge,
         prices=facts.prices,
         horizon_requests=horizon,
         budgets=budgets,

@@ -20,7 +20,7 @@ import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, read_facts
 from ftlab.decide.measure import item_metric, item_scores, seed_rows
-from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous
+from ftlab.decide.pairs import Pair, Scores, compute_pair, on_shared, scores_of, simultaneous, stage_of
 from ftlab.plan.identity import digest
 from ftlab.statistics.multiple import holm
 from ftlab.statistics.paired import PairedResult
@@ -134,13 +134,14 @@ def _family(
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
     """The decision metric of all arms: intervals that hold together and Holm's p values."""
     metric = facts.metric
-    members = sorted(_keys_by_seed(arm, "scores", split) for arm in others)
-    inputs = digest([COMPARISONS_VERSION, "family", metric, split, members, _keys_by_seed(baseline, "scores", split)])
+    kind = stage_of(metric)
+    members = sorted(_keys_by_seed(arm, kind, split) for arm in others)
+    inputs = digest([COMPARISONS_VERSION, "family", metric, split, members, _keys_by_seed(baseline, kind, split)])
     slots = {("method", metric, split, arm.arm_id, "", inputs) for arm in others}
 
     def compute() -> list[Comparison]:
         # Columns in the order of their keys: the draws, and so the ends, do not depend on the order of the arms.
-        ordered = sorted(others, key=lambda arm: (_keys_by_seed(arm, "scores", split), arm.arm_id))
+        ordered = sorted(others, key=lambda arm: (_keys_by_seed(arm, kind, split), arm.arm_id))
         scores = scores_of(connection, [baseline, *ordered], split, metric)
         seed = _seed(inputs)
         found = (compute_pair(connection, facts, baseline, arm, split, metric, seed, scores) for arm in ordered)
@@ -193,7 +194,7 @@ def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:
 
 
 def _pair_inputs(kind: str, metric: str, split: str, arm: ArmFacts, baseline: ArmFacts) -> str:
-    sides = [_keys_by_seed(side, "scores", split) for side in (arm, baseline)]
+    sides = [_keys_by_seed(side, stage_of(metric), split) for side in (arm, baseline)]
     return digest([COMPARISONS_VERSION, kind, metric, split, *sides])
 
 

@@ -9,8 +9,11 @@ import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts
+from ftlab.decide.judged import judge_scores
 from ftlab.decide.measure import Floats, answers, example_scores, labels, seed_rows
 from ftlab.evaluate.metrics.make import corpus_metric
+from ftlab.execute.judgements import KIND
+from ftlab.spec.judge import JUDGE
 from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.paired import PairedResult, paired_difference
 from ftlab.statistics.replicates import ALPHA, SeedNoise, replicated_difference, seed_noise, with_seed_noise
@@ -26,7 +29,13 @@ Scores = dict[str, Floats]
 
 def scores_of(cursor: duckdb.DuckDBPyConnection, arms: Sequence[ArmFacts], split: str, metric: str) -> Scores:
     """The scores of all these arms in one read; empty for a metric that has none for single examples."""
-    return example_scores(cursor, [key for arm in arms for key in arm.keys("scores", split)], metric)
+    keys = [key for arm in arms for key in arm.keys(stage_of(metric), split)]
+    return judge_scores(cursor, keys) if metric == JUDGE else example_scores(cursor, keys, metric)
+
+
+def stage_of(metric: str) -> str:
+    """The kind of the stage that a metric's scores of single examples come from."""
+    return KIND if metric == JUDGE else "scores"
 
 
 def compute_pair(
@@ -44,10 +53,12 @@ def compute_pair(
     `scores` are what `scores_of` read for these arms, when the caller has them already.
     """
     scores = scores_of(cursor, [baseline, arm], split, metric) if scores is None else scores
-    before = seed_rows(baseline, "scores", split, scores)
-    after = seed_rows(arm, "scores", split, scores)
+    before = seed_rows(baseline, stage_of(metric), split, scores)
+    after = seed_rows(arm, stage_of(metric), split, scores)
     if before is not None and after is not None:
         return on_shared(arm, before, after, _sign(facts, split, metric), seed)
+    if metric == JUDGE:
+        return None
     return _corpus(cursor, facts, baseline, arm, split, metric, seed)
 
 
@@ -134,10 +145,11 @@ def simultaneous(
     """The same results with intervals that hold together over all arms."""
     if not pairs:
         return []
-    before = seed_rows(baseline, "scores", split, scores)
+    kind_of_stage = stage_of(facts.metric)
+    before = seed_rows(baseline, kind_of_stage, split, scores)
     if before is None:
         return [_widened(pair, len(pairs)) for pair in pairs]
-    rows = [_rows_of(arm, split, scores) for arm, _, _ in pairs]
+    rows = [_rows_of(arm, kind_of_stage, split, scores) for arm, _, _ in pairs]
     sign = _sign(facts, split, facts.metric)
     matrix = np.stack([sign * (after.mean(axis=0) - before.mean(axis=0)) for after in rows], axis=1)
     matrix = matrix[np.isfinite(matrix).any(axis=1)]
@@ -158,8 +170,8 @@ def _noises(*sides: Floats) -> list[SeedNoise]:
     return [noise for rows in finite if (noise := seed_noise(rows)) is not None]
 
 
-def _rows_of(arm: ArmFacts, split: str, scores: dict[str, Floats]) -> Floats:
-    rows = seed_rows(arm, "scores", split, scores)
+def _rows_of(arm: ArmFacts, kind: str, split: str, scores: dict[str, Floats]) -> Floats:
+    rows = seed_rows(arm, kind, split, scores)
     assert rows is not None, "an arm without scores has no pair"
     return rows
 

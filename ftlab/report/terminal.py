@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ftlab.decide.view import ArmView, DecisionView, Gate
 from ftlab.report import format as fmt
+from ftlab.report.judge import judge_facts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,9 @@ def print_view(view: DecisionView, console: Console) -> None:
         console.print()
         console.print(_forgetting(view))
         console.print(Text(forgetting_note(view), style="dim"))
+    if view.judge is not None:
+        said = [f"{name}: {what}" for name, what in judge_facts(view.judge)]
+        _print_list(console, f"Judge: {fmt.one_line(view.judge.name, 100)}", said)
     _print_list(console, "Missing", [f"{part.what}: {part.why}" for part in view.missing])
     _print_list(console, "Warnings", view.warnings)
 

@@ -112,7 +112,23 @@ def replace_test_openings(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (create_tables, replace_test_openings)
+def create_judgements(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 3: what judges said, and the scores of single examples by the key of their stage."""
+    connection.execute(
+        """
+        CREATE TABLE judgements (
+            experiment_id VARCHAR, number INTEGER, ts DOUBLE NOT NULL, split VARCHAR NOT NULL,
+            record_json VARCHAR NOT NULL, PRIMARY KEY (experiment_id, number));
+        CREATE TABLE judge_scores (key VARCHAR NOT NULL, example_id VARCHAR NOT NULL, score DOUBLE NOT NULL);
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
+    create_tables,
+    replace_test_openings,
+    create_judgements,
+)
 VERSION = len(MIGRATIONS)
 
 

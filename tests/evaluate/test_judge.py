@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from judge_server import SILENT, FakeServer, perfect, serving
 
 from ftlab.errors import DataError, UsageError
 from ftlab.evaluate.judge import AnswerFile, Judged, JudgePair, Letter, identity, judge_pairs, read_letter
 from ftlab.evaluate.judge_endpoint import LONGEST_WAIT, MOST_FAILURES, EndpointJudge
 from ftlab.spec.judge import DEFAULT_QUESTION, EndpointSpec
+from ftlab.testing.judge_server import SILENT, FakeServer, perfect, serving
 
 KEY = "sk-very-secret"
 PAIRS = [
@@ -74,9 +74,7 @@ def test_what_counts_as_a_letter(said: str, letter: Letter) -> None:
     ("reply", "why"),
     [(500, "status 500"), (401, "status 401"), (302, "status 302"), (SILENT, "no answer within 0.1 s")],
 )
-def test_a_server_that_fails_is_given_up_and_asked_again_next_time(
-    reply: int, why: str, kept: AnswerFile
-) -> None:
+def test_a_server_that_fails_is_given_up_and_asked_again_next_time(reply: int, why: str, kept: AnswerFile) -> None:
     waits: list[float] = []
     many = [JudgePair(f"e{n}", f"which {n}?", "red", {}, "red", "blue") for n in range(10)]
     with serving(lambda question: reply) as server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +73,7 @@ def serving(judge: Callable[[str], Reply], **headers: str) -> Iterator[FakeServe
 def shown(question: str) -> tuple[str, str, str]:
     """(target, first, second) as the default question shows them."""
     found = re.search(r"for reference:\n(.*)\n\nAnswer A:\n(.*)\n\nAnswer B:\n(.*)\n\nWhich", question, re.DOTALL)
-    assert found, question
+    assert found is not None, question
     return found[1], found[2], found[3]
 
 
@@ -82,9 +81,3 @@ def perfect(question: str) -> str:
     """The letter of the answer that equals the target; B where neither or both do, so a place is preferred there."""
     target, first, _ = shown(question)
     return "A" if first == target else "B"
-
-
-def slow_perfect(question: str) -> str:
-    """The same, 20 ms later."""
-    time.sleep(0.02)
-    return perfect(question)
