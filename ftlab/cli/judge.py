@@ -103,6 +103,18 @@ def ask_judge(
     return found
 
 
+def warn_of_missing_key(plan: Plan, display: Display) -> None:
+    """Say before a long run that its judge cannot be asked at the end of it."""
+    if plan.judge is None or plan.judge.endpoint is None:
+        return
+    from ftlab.evaluate.judge_endpoint import EndpointJudge
+
+    try:
+        EndpointJudge(plan.judge.endpoint)
+    except UsageError as error:
+        display.note(f"warning: the judge cannot be asked as it stands: {error}")
+
+
 def judge_at_the_end(plan: Plan, results: Path, ledger: Ledger, display: Display) -> None:
     """The judge's part of `run` and `decide`: what keeps it from being asked is told, and changes nothing else."""
     if plan.judge is None:

@@ -112,12 +112,14 @@ def execute_plan(
 
     Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
     """
+    from ftlab.cli.judge import warn_of_missing_key
     from ftlab.execute.coordinator import unfinished_runs
     from ftlab.execute.hold import hold_results, refuse_if_held
 
     results = results.expanduser().absolute()
     display = open_display()
     refuse_if_held(results)
+    warn_of_missing_key(plan, display)
     if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
         _prepare(plan, unfinished, display, loaded)
     with hold_results(results):

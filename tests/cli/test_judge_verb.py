@@ -181,6 +181,18 @@ def test_a_judge_that_does_not_answer_costs_the_run_nothing(
     assert ftlab("judge", folder) == 3
 
 
+def test_a_missing_key_is_told_before_the_run_and_does_not_end_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY")
+    desk = Desk.__new__(Desk)
+    desk.folder, desk.results = folder, folder / "results"
+    done = desk("resume", fake=FAIR)
+    assert done.returncode == 0, done.stderr
+    assert "the judge cannot be asked as it stands" in done.stderr.splitlines()[0]
+    assert "the judge was not asked: judge.endpoint.api_key" in done.stderr.splitlines()[-1]
+
+
 def test_bad_input(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert ftlab("judge", folder, "--split", "test") == 2
     assert "there are no answers on 'test' to judge (there are: validation)" in capsys.readouterr().err
