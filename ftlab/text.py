@@ -59,6 +59,13 @@ def difference(
     return f"{words} ({level(confidence)} CI {interval(low, high, unit)})" if _known(low) and _known(high) else words
 
 
+def coefficient(value: float | None) -> str:
+    """A coefficient between -1 and 1, such as Cohen's kappa: `0.62`, `−0.05`."""
+    if not _known(value):
+        return MISSING
+    return f"{value:.2f}".replace("-", MINUS)
+
+
 def level(confidence: float) -> str:
     """The level of an interval: `95%`, `99.5%`."""
     return f"{_significant(100 * confidence)}%"

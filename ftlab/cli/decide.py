@@ -30,6 +30,7 @@ def decide_plan(
     Raises UsageError when the experiment cannot be decided yet or the rows were opened before, StoreBusyError when
     another `ftlab run` has the folder, StorageError when it cannot be written.
     """
+    from ftlab.cli.judge import judge_at_the_end
     from ftlab.cli.status import newest_view
     from ftlab.decide.compare import update_comparisons
     from ftlab.execute.hold import hold_results
@@ -45,6 +46,8 @@ def decide_plan(
         opening = _open(plan, results, ledger, partial=partial, again=again, why=why)
         display.note(_opened(opening))
         outcome = _measure(plan, opening, results, ledger, display, pipeline)
+        if not outcome.interrupted:
+            judge_at_the_end(plan, results, ledger, display)
     view = newest_view(results, plan.experiment_id)
     if view is not None:
         write_atomic(results / plan.experiment_id / VERDICT_FILE, view.model_dump_json(indent=2).encode() + b"\n")

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "retry": Verb("ftlab.cli.control:retry", "Try again what failed, and nothing else."),
         "stop": Verb("ftlab.cli.control:stop", "Stop what runs, after its step and a checkpoint."),
         "decide": Verb("ftlab.cli.run:decide", "Settle the question on the sealed test rows."),
+        "judge": Verb("ftlab.cli.judge:judge", "Let a judge compare the answers of every arm."),
         "status": Verb("ftlab.cli.run:status", "Show how far an experiment is."),
     },
     "Read the answer": {

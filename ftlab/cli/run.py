@@ -116,6 +116,7 @@ def execute_plan(
 
     Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
     """
+    from ftlab.cli.judge import warn_of_missing_key
     from ftlab.execute.coordinator import unfinished_runs
     from ftlab.execute.hold import hold_results, refuse_if_held
     from ftlab.execute.notify import check_addresses
@@ -124,6 +125,7 @@ def execute_plan(
     display = open_display()
     refuse_if_held(results)
     check_addresses(plan.execute.notify)
+    warn_of_missing_key(plan, display)
     if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
         _prepare(plan, unfinished, display, loaded)
     try:
@@ -174,6 +176,7 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
 
 def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: bool) -> Outcome:
     """One session of the coordinator over the plan."""
+    from ftlab.cli.judge import judge_at_the_end
     from ftlab.decide.compare import update_comparisons
     from ftlab.execute.bookkeeping import Bookkeeping
     from ftlab.execute.coordinator import Coordinator
@@ -184,7 +187,10 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: boo
         for message in ledger.messages:
             display.note(message)
         executor = LocalExecutor(results, pipeline, plan.execute.workers)
-        return Coordinator(plan, results, executor, Bookkeeping(ledger), display, whole=whole).run()
+        outcome = Coordinator(plan, results, executor, Bookkeeping(ledger), display, whole=whole).run()
+        if whole and not outcome.interrupted:
+            judge_at_the_end(plan, results, ledger, display)
+        return outcome
 
 
 def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:

@@ -20,13 +20,16 @@ from ftlab.data.templates import check_template, render
 from ftlab.errors import DataError, Fault, SpecPath, UsageError
 from ftlab.spec.load import LoadedSpec
 from ftlab.spec.schema import TaskSpec
-from ftlab.spec.templates import TARGET, templates_of
+from ftlab.spec.templates import QUESTION, TARGET, templates_of
 from ftlab.spec.tree import dotted
 
 LIGHT_BYTES = 8_000_000
 """The most that is read here, all files together."""
 SAMPLE = 100
 """How many rows of each split a template is tried on."""
+
+_JUDGED = dict.fromkeys(("text", "target", "first", "second"), "")
+"""What the question of a judge may use beside the row, in its form."""
 
 Sample = tuple[list[dict[str, Any]], list[str]]
 """Some rows with all their columns, and the labels."""
@@ -50,7 +53,8 @@ def template_faults(templates: Mapping[SpecPath, str], sample: Sample | None) ->
         try:
             check_template(text, dotted(path))
             for row in rows:
-                render(text, {**row, **known}, dotted(path))
+                context = {**_JUDGED, "row": row} if path == QUESTION else {**row, **known}
+                render(text, context, dotted(path))
         except DataError as error:
             faults.append(Fault(str(error), path))
     return faults

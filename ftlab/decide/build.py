@@ -19,6 +19,7 @@ from ftlab.decide.facts import ArmFacts, Facts, read_facts
 from ftlab.decide.fairness import tuning_budgets, unfair
 from ftlab.decide.gaps import missing_parts
 from ftlab.decide.gates import Rule, loss_limit, measure_limit
+from ftlab.decide.judged import held_back, judge_missing, judge_view
 from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
@@ -96,6 +97,17 @@ def _view(
     budgets = tuning_budgets(facts, summaries)
     clusters = _clusters(cursor, facts, split)
     measures = {measure.name(task): measure for task in facts.benchmarks for measure in measures_of(task)}
+    judge = judge_view(facts, split)
+    conclusion = conclude(
+        views,
+        rule,
+        _not_inferior(cursor, facts, split),
+        progress,
+        examples,
+        _seeds(facts),
+        majority if facts.metric == "accuracy" else None,
+        len(facts.looks),
+    )
     return DecisionView(
         experiment_id=facts.experiment_id,
         name=facts.name,
@@ -119,16 +131,7 @@ def _view(
         benchmark_units={name: measure.unit for name, measure in measures.items()} | _measured_units(views),
         snapshot=snapshot,
         updated_at=_updated_at(cursor, facts),
-        conclusion=conclude(
-            views,
-            rule,
-            _not_inferior(cursor, facts, split),
-            progress,
-            examples,
-            _seeds(facts),
-            majority if facts.metric == "accuracy" else None,
-            len(facts.looks),
-        ),
+        conclusion=held_back(conclusion, facts.metric, judge),
         arms=views,
         regressions=regressions(cursor, facts, split, baseline, finalists) if baseline else [],
         worst_slices=worst_slices(cursor, facts, split, finalists),
@@ -138,7 +141,10 @@ def _view(
             *_few_groups(facts, split, examples, clusters),
             *read_warnings(cursor, facts),
         ],
-        missing=missing_parts(facts, views, split, baseline, without_common_rows(cursor, facts, split)),
+        missing=[
+            *missing_parts(facts, views, split, baseline, without_common_rows(cursor, facts, split)),
+            *judge_missing(facts, judge),
+        ],
         progress=progress,
         arms_tried=len(facts.arms),
         examples=examples,
@@ -146,6 +152,7 @@ def _view(
         cluster_by=facts.cluster_by,
         clusters=clusters,
         majority=majority,
+        judge=judge,
         prices=facts.prices,
         horizon_requests=horizon,
         budgets=budgets,

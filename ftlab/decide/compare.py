@@ -28,10 +28,21 @@ import numpy as np
 from ftlab.decide.drift import SAME_WEIGHTS, Drifting, drift_pairs
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, finalists_on, read_facts
 from ftlab.decide.measure import item_measures, item_scores, seed_rows
-from ftlab.decide.pairs import Pair, Scores, clusters_of, compute_pair, on_shared, scores_of, simultaneous, standings
+from ftlab.decide.pairs import (
+    Pair,
+    Scores,
+    clusters_of,
+    compute_pair,
+    on_shared,
+    scores_of,
+    simultaneous,
+    stage_of,
+    standings,
+)
 from ftlab.decide.slices import Slice, masks, read_rows, slices
 from ftlab.decide.standing import Stood
 from ftlab.plan.identity import digest
+from ftlab.spec.judge import JUDGE
 from ftlab.spec.measures import Measure
 from ftlab.statistics.level import ALPHA, at_alpha
 from ftlab.statistics.multiple import benjamini_hochberg, holm
@@ -133,7 +144,8 @@ def _work(
                 yield _family(connection, facts, split, baseline, others)
             else:
                 yield from (_single(connection, facts, split, metric, baseline, arm) for arm in others)
-        yield from (_sliced(connection, facts, split, baseline, arm) for arm in finalists_on(facts, split))
+        if facts.metric != JUDGE:
+            yield from (_sliced(connection, facts, split, baseline, arm) for arm in finalists_on(facts, split))
     measures: dict[str, tuple[Measure, ...]] = {}
     for task in facts.benchmarks:
         drifting: list[Drifting] = []
@@ -156,15 +168,16 @@ def _family(
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
     """The decision metric of all arms: intervals that hold together and Holm's p values."""
     metric = facts.metric
-    members = sorted(_keys_by_seed(arm, "scores", split) for arm in others)
+    kind = stage_of(metric)
+    members = sorted(_keys_by_seed(arm, kind, split) for arm in others)
     gain = facts.decision["min_gain"]
-    before = _keys_by_seed(baseline, "scores", split)
+    before = _keys_by_seed(baseline, kind, split)
     inputs = digest([*_version(facts), "family", metric, split, members, before, gain])
     slots = {("method", metric, split, arm.arm_id, "", inputs) for arm in others}
 
     def compute() -> list[Comparison]:
         # Columns in the order of their keys: the draws, and so the ends, do not depend on the order of the arms.
-        ordered = sorted(others, key=lambda arm: (_keys_by_seed(arm, "scores", split), arm.arm_id))
+        ordered = sorted(others, key=lambda arm: (_keys_by_seed(arm, kind, split), arm.arm_id))
         scores = scores_of(connection, [baseline, *ordered], split, metric)
         seed = _seed(inputs)
         found = (compute_pair(connection, facts, baseline, arm, split, metric, seed, scores) for arm in ordered)
@@ -277,7 +290,7 @@ def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:
 
 
 def _pair_inputs(facts: Facts, kind: str, metric: str, split: str, arm: ArmFacts, baseline: ArmFacts) -> str:
-    sides = [_keys_by_seed(side, "scores", split) for side in (arm, baseline)]
+    sides = [_keys_by_seed(side, stage_of(metric), split) for side in (arm, baseline)]
     return digest([*_version(facts), kind, metric, split, *sides])
 
 

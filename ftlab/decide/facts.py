@@ -13,8 +13,10 @@ from typing import Any
 import duckdb
 
 from ftlab.errors import UsageError
+from ftlab.execute.judgements import JudgeRecord
 from ftlab.plan.opening import TEST, Opening, Role
 from ftlab.plan.run import BASE_FAMILY
+from ftlab.spec.judge import JUDGE, JudgeSpec
 from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
 from ftlab.spec.schema import PriceSpec
 from ftlab.statistics.level import ALPHA
@@ -108,6 +110,9 @@ class Facts:
     """When somebody saw something new of the same test rows, Unix times: other experiments in the folder included."""
     looks_at_other_splits: int = 0
     """The same for other splits of the same data: some of those rows may be test rows here."""
+    judge: JudgeSpec | None = None
+    judgements: Mapping[str, JudgeRecord] = field(default_factory=dict)
+    """What the judge said of the answers at hand, by split."""
     bases: tuple[ArmFacts, ...] = ()
     """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
 
@@ -125,6 +130,14 @@ class Facts:
     def metric(self) -> str:
         """The decision metric."""
         return self.decision["metric"]
+
+    @property
+    def baseline_metric(self) -> str:
+        """The metric that tells the best prompt: a judge compares with that prompt, so it cannot choose it."""
+        if self.metric != JUDGE:
+            return self.metric
+        measured = [metric for metric in self.metrics if metric != JUDGE]
+        return next((name for name in measured if self.direction("validation", name) != "none"), measured[0])
 
     @property
     def splits(self) -> list[str]:
@@ -166,7 +179,7 @@ class Facts:
         return [arm for arm in self.arms if arm.arm_id in opened]
 
     def baseline(self, split: str) -> ArmFacts | None:
-        """The best prompting arm by the decision metric; of equal ones the first in the spec.
+        """The best prompting arm by `baseline_metric`; of equal ones the first in the spec.
 
         On test it is the one that was the best on validation when the test rows were opened, whatever it scores there.
         """
@@ -174,7 +187,7 @@ class Facts:
             chosen = self.openings[-1].baseline.arm_id if self.openings else None
             return next((arm for arm in self.arms if arm.arm_id == chosen and arm.keys("scores", TEST)), None)
         prompts = [arm for arm in self.arms if arm.family == "prompt"]
-        return best(prompts, split, self.metric, self.direction(split, self.metric))
+        return best(prompts, split, self.baseline_metric, self.direction(split, self.baseline_metric))
 
     def base_benchmark_key(self, arm: ArmFacts, task: str) -> str | None:
         """The complete benchmark stage of the arm's base model as it is: a prompting arm or the base's own run has
@@ -215,6 +228,8 @@ def experiment_ids(cursor: duckdb.DuckDBPyConnection) -> list[str]:
 
 def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     """Read an experiment. Raises UsageError when the ledger does not have it."""
+    from ftlab.decide.judged import with_judge
+
     record = cursor.execute(
         "SELECT name, question, spec_hash, plan_json FROM experiments WHERE experiment_id = ?", [experiment_id]
     ).fetchone()
@@ -226,12 +241,12 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     openings = _openings(cursor, experiment_id)
     looks, elsewhere = _looks(cursor, openings)
     arms = _arms(cursor, experiment_id)
-    return Facts(
+    facts = Facts(
         experiment_id=experiment_id,
         name=name,
         question=question or "",
         spec_hash=spec_hash or "",
-        metrics=tuple(metric_keys(plan["task"]["metrics"])),
+        metrics=(*metric_keys(plan["task"]["metrics"]), *([JUDGE] if plan.get("judge") else [])),
         labels=tuple(plan["task"].get("labels") or ()),
         decision=plan["decision"],
         benchmarks=tuple(plan["benchmarks"]["tasks"]),
@@ -246,6 +261,7 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         arms=tuple(arm for arm in arms if arm.family != BASE_FAMILY),
         bases=tuple(arm for arm in arms if arm.family == BASE_FAMILY),
     )
+    return with_judge(cursor, facts, plan)
 
 
 def _openings(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> tuple[Opening, ...]:

@@ -48,6 +48,22 @@ def example_clusters(
         "AND e.split = ? ORDER BY s.example_id",
         [metric, list(keys), dataset_key, split],
     ).fetchall()
+    return _numbered(rows, column)
+
+
+def judged_clusters(
+    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], dataset_key: str, split: str, column: str
+) -> Clusters:
+    """The same for the examples that a judge compared."""
+    rows = cursor.execute(
+        "SELECT DISTINCT s.example_id, e.fields_json FROM judge_scores s JOIN examples e USING (example_id) "
+        "WHERE s.key IN (SELECT unnest(?)) AND e.dataset_key = ? AND e.split = ? ORDER BY s.example_id",
+        [list(keys), dataset_key, split],
+    ).fetchall()
+    return _numbered(rows, column)
+
+
+def _numbered(rows: Sequence[tuple[str, str]], column: str) -> Clusters:
     names = group_names([json.loads(fields) for _, fields in rows], [example_id for example_id, _ in rows], column)
     return cluster_numbers(names)
 

@@ -9,9 +9,21 @@ import duckdb
 import numpy as np
 
 from ftlab.decide.facts import ArmFacts, Facts
-from ftlab.decide.measure import Clusters, Floats, answers, example_clusters, example_scores, labels, seed_rows
+from ftlab.decide.judged import judge_scores
+from ftlab.decide.measure import (
+    Clusters,
+    Floats,
+    answers,
+    example_clusters,
+    example_scores,
+    judged_clusters,
+    labels,
+    seed_rows,
+)
 from ftlab.decide.standing import Stood, best_rows, equivalence_rows, non_inferiority_rows
 from ftlab.evaluate.metrics.make import corpus_metric
+from ftlab.execute.judgements import KIND
+from ftlab.spec.judge import JUDGE
 from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.clusters import clustered_difference
 from ftlab.statistics.paired import PairedResult, paired_difference
@@ -28,7 +40,13 @@ Scores = dict[str, Floats]
 
 def scores_of(cursor: duckdb.DuckDBPyConnection, arms: Sequence[ArmFacts], split: str, metric: str) -> Scores:
     """The scores of all these arms in one read; empty for a metric that has none for single examples."""
-    return example_scores(cursor, [key for arm in arms for key in arm.keys("scores", split)], metric)
+    keys = [key for arm in arms for key in arm.keys(stage_of(metric), split)]
+    return judge_scores(cursor, keys) if metric == JUDGE else example_scores(cursor, keys, metric)
+
+
+def stage_of(metric: str) -> str:
+    """The kind of the stage that a metric's scores of single examples come from."""
+    return KIND if metric == JUDGE else "scores"
 
 
 def clusters_of(
@@ -38,6 +56,8 @@ def clusters_of(
     if facts.cluster_by is None or not scores:
         return None
     dataset = next((run.stages["dataset", ""] for run in arm.runs if ("dataset", "") in run.stages), "")
+    if metric == JUDGE:
+        return judged_clusters(cursor, list(scores), dataset, split, facts.cluster_by)
     return example_clusters(cursor, list(scores), metric, dataset, split, facts.cluster_by)
 
 
@@ -56,11 +76,13 @@ def compute_pair(
     `scores` are what `scores_of` read for these arms, when the caller has them already.
     """
     scores = scores_of(cursor, [baseline, arm], split, metric) if scores is None else scores
-    before = seed_rows(baseline, "scores", split, scores)
-    after = seed_rows(arm, "scores", split, scores)
+    before = seed_rows(baseline, stage_of(metric), split, scores)
+    after = seed_rows(arm, stage_of(metric), split, scores)
     if before is not None and after is not None:
         clusters = clusters_of(cursor, facts, baseline, split, metric, scores)
         return on_shared(arm, before, after, _sign(facts, split, metric), seed, clusters)
+    if metric == JUDGE:
+        return None
     return _corpus(cursor, facts, baseline, arm, split, metric, seed)
 
 
@@ -173,13 +195,14 @@ def standings(
 ) -> list[Stood]:
     """Who is likely the best and who is shown to be as good as whom, by the decision metric; empty for a metric without
     scores of single examples."""
-    before = seed_rows(baseline, "scores", split, scores)
+    kind = stage_of(facts.metric)
+    before = seed_rows(baseline, kind, split, scores)
     pairs = [pair for pair in pairs if pair[1].n > 0]
     if before is None or not pairs:
         return []
     sign = _sign(facts, split, facts.metric)
     base = sign * before
-    arms = [(arm, sign * _rows_of(arm, split, scores)) for arm, _, _ in pairs]
+    arms = [(arm, sign * _rows_of(arm, kind, split, scores)) for arm, _, _ in pairs]
     differences = np.stack([after.mean(axis=0) - base.mean(axis=0) for _, after in arms], axis=1)
     gain = float(facts.decision["min_gain"])
 
@@ -210,10 +233,11 @@ def simultaneous(
         return [*simultaneous(facts, split, baseline, rest, seed, scores, clusters), *apart]
     if not pairs:
         return []
-    before = seed_rows(baseline, "scores", split, scores)
+    kind_of_stage = stage_of(facts.metric)
+    before = seed_rows(baseline, kind_of_stage, split, scores)
     if before is None:
         return [_widened(pair, len(pairs)) for pair in pairs]
-    rows = [_rows_of(arm, split, scores) for arm, _, _ in pairs]
+    rows = [_rows_of(arm, kind_of_stage, split, scores) for arm, _, _ in pairs]
     sign = _sign(facts, split, facts.metric)
     matrix = np.stack([sign * (after.mean(axis=0) - before.mean(axis=0)) for after in rows], axis=1)
     scored = np.isfinite(matrix).any(axis=1)
@@ -239,8 +263,8 @@ def _noises(*sides: Floats) -> list[SeedNoise]:
     return [noise for rows in finite if (noise := seed_noise(rows)) is not None]
 
 
-def _rows_of(arm: ArmFacts, split: str, scores: dict[str, Floats]) -> Floats:
-    rows = seed_rows(arm, "scores", split, scores)
+def _rows_of(arm: ArmFacts, kind: str, split: str, scores: dict[str, Floats]) -> Floats:
+    rows = seed_rows(arm, kind, split, scores)
     assert rows is not None, "an arm without scores has no pair"
     return rows
 

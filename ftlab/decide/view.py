@@ -310,6 +310,34 @@ class Conclusion(ViewPart):
     """The arm that the sentence names."""
 
 
+class JudgeView(ViewPart):
+    """What there is to know of a judge before its score, the metric `judge`, counts."""
+
+    name: str
+    asked: int = 0
+    """Pairs that were put to it, in both orders; equal answers are a tie and are not asked."""
+    unparsable: int = 0
+    """Pairs with an answer that names neither A nor B."""
+    silent: int = 0
+    """Pairs with an order that got no answer at all."""
+    flipped: int = 0
+    """Pairs that are ties because the judge named the same place in both orders."""
+    first_place: Estimate | None = None
+    """How often the answer shown first wins: 0.5 without position bias."""
+    kappa: Estimate | None = None
+    """Cohen's kappa with people; None where it was not measured."""
+    shared: int = 0
+    """Judged pairs that people have rated."""
+    raters: int = 0
+    min_kappa: float
+    answered: bool = False
+    """Whether enough pairs have an answer; without it there are no scores."""
+    counts: bool = False
+    """Whether its scores count in a decision."""
+    why: str = ""
+    """Why they do not; empty when they do."""
+
+
 class MissingPart(ViewPart):
     """Something the page would show and cannot yet, with the reason."""
 
@@ -392,6 +420,8 @@ class DecisionView(ViewPart):
     """How many groups the split's rows come in."""
     majority: Majority | None = None
     """None without rows."""
+    judge: JudgeView | None = None
+    """None when the spec has no judge."""
     prices: PriceSpec = PriceSpec()
     """What the economics rest on."""
     horizon_requests: int | None = None

@@ -51,6 +51,7 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         spec_hash=identity.digest(loaded.data),
         task=loaded.spec.task,
         decision=loaded.spec.decision,
+        judge=loaded.spec.judge,
         prices=loaded.spec.prices,
         benchmarks=loaded.spec.benchmarks,
         execute=loaded.spec.execute,

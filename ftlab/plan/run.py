@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, PriceSpec, TaskSpec
 
 StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
@@ -120,6 +121,7 @@ class Plan(Record):
     spec_hash: str
     task: TaskSpec
     decision: DecisionSpec
+    judge: JudgeSpec | None = None
     prices: PriceSpec = PriceSpec()
     benchmarks: BenchmarkSpec
     execute: ExecuteSpec

@@ -6,6 +6,7 @@ from ftlab import text
 from ftlab.decide.view import ArmView, DecisionView, OpeningView
 from ftlab.plan.opening import TEST
 from ftlab.report import format as fmt
+from ftlab.report.judge import judge_facts
 
 Row = tuple[str, str]
 
@@ -24,6 +25,8 @@ def assurance(view: DecisionView) -> list[Row]:
         rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))
     rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
     rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
+    if view.judge is not None:
+        rows += [("judge", view.judge.name), *((f"judge, {name}", said) for name, said in judge_facts(view.judge))]
     rows += [("not measured", f"{part.what}: {part.why}") for part in view.missing]
     return [(name, fmt.one_line(said, 400)) for name, said in rows]
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ftlab.decide.view import ArmView, DecisionView, Drift, Gate
 from ftlab.report import format as fmt
+from ftlab.report.judge import judge_facts
 from ftlab.text import SHARE
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def print_view(view: DecisionView, console: Console) -> None:
     labels = {arm.arm_id: fmt.label(arm, 60) for arm in view.arms}
     slices = [f"{labels[found.arm_id]} {fmt.worst_slice(view, found)}" for found in view.worst_slices]
     _print_list(console, "Where it does worst (a lead, found by looking)", slices)
+    if view.judge is not None:
+        said = [f"{name}: {what}" for name, what in judge_facts(view.judge)]
+        _print_list(console, f"Judge: {fmt.one_line(view.judge.name, 100)}", said)
     _print_list(console, "Missing", [f"{part.what}: {part.why}" for part in view.missing])
     _print_list(console, "Warnings", view.warnings)
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Registry, suggest
 from ftlab.errors import Problem
+from ftlab.spec.judge import JUDGE, wrong_question
 from ftlab.spec.measures import MEASURES
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup
@@ -39,6 +40,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.benchmarks()
     task.decision()
     checker.prices()
+    checker.judge()
     checker.forgetting()
     checker.distinct(("seeds",), "seed")
 
@@ -78,6 +80,17 @@ class _Checker:
         for split in ("train", "validation", "test"):
             for path, name in self._texts(("data", "files", split)):
                 self._file(path, name)
+
+    def judge(self) -> None:
+        """A judge that exists, and a question that shows it both answers."""
+        judge = self.tree.find((JUDGE,))
+        if judge is None or judge.content is None:
+            return
+        for path, source in self._texts((JUDGE, "model")):
+            self._model(path, source)
+        for path, question in self._texts((JUDGE, "question")):
+            if wrong := wrong_question(question):
+                self._note(path, wrong)
 
     def benchmarks(self) -> None:
         for path, task in self._texts(("benchmarks", "tasks")):

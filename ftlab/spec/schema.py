@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.metrics import DEFAULT_METRICS, GivenMetric, TaskType, metric_entry
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -338,6 +339,8 @@ class ExperimentSpec(Block):
     """One replicate of every arm per seed."""
     benchmarks: BenchmarkSpec = BenchmarkSpec()
     """General benchmarks, measured on every arm and on the base."""
+    judge: JudgeSpec | None = None
+    """A model that compares each arm's answers with the best prompt's; its score is the metric `judge`."""
     decision: DecisionSpec = DecisionSpec()
     """When a method is worth it."""
     prices: PriceSpec = PriceSpec()

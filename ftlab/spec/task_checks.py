@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ftlab.catalog import METRICS, load_target, suggest
 from ftlab.errors import FtlabError, Problem, first_line
 from ftlab.spec.functions import find_function
+from ftlab.spec.judge import JUDGE
 from ftlab.spec.metrics import DEFAULT_METRICS, RENAME, MetricEntry, is_function, metric_entry
 from ftlab.spec.problems import problems_from
 from ftlab.spec.scalars import shown
@@ -55,6 +56,8 @@ class TaskChecker:
             elif not entry.key or not set(entry.key) <= _KEY_CHARACTERS or len(entry.key) > 64:
                 message = "expected a name of letters, digits, -, _ and . (at most 64), found"
                 self._note((*path, entry.name, RENAME), f"{message} '{shown(entry.key)}'")
+            elif entry.key == JUDGE and self._value((JUDGE,)) is not None:
+                self._note(path, f"'{JUDGE}' is what the score of `judge:` is called; give this metric another name")
             known.setdefault(entry.key, entry)
             self._metric(path, entry)
 
@@ -67,6 +70,9 @@ class TaskChecker:
         metrics = list(entries)
         default = default_decision_metric(self.tree.plain()) or DecisionSpec.model_fields["metric"].default
         metric = default if given is None else given
+        if metric == JUDGE and self._value((JUDGE,)) is not None:
+            self._judge_decides(entries)
+            return
         where: KeyPath = ("decision", "metric") if given else ("task", "metrics")
         if isinstance(metric, str) and metric not in metrics:
             near = suggest(metric, metrics) or f" (there are: {', '.join(metrics)})"
@@ -87,6 +93,12 @@ class TaskChecker:
             elif self.type == "generation":
                 mend = f"; for free text, name one so: {{regex: {{pattern: ..., {RENAME}: valid_format}}}}"
             self._note(("decision", "min_valid_format"), f"needs the metric 'valid_format' in task.metrics{mend}")
+
+    def _judge_decides(self, entries: dict[str, MetricEntry]) -> None:
+        """The judge compares with the best prompt, so another metric must tell which that is."""
+        if all(getattr(self._class(entry), "direction", None) == "none" for entry in entries.values()):
+            message = "compares with the best prompt; add a metric to task.metrics that tells which prompt is the best"
+            self._note(("decision", "metric"), f"the judge {message}")
 
     def _labels(self) -> None:
         labels = self.tree.find(("task", "labels"))

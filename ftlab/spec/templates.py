@@ -8,14 +8,17 @@ from ftlab.errors import SpecPath
 from ftlab.spec.tree import Node
 
 TARGET: SpecPath = ("task", "target")
+QUESTION: SpecPath = ("judge", "question")
 
 
 def templates_of(tree: Node) -> dict[SpecPath, str]:
-    """The text of each template, by its path: the task's target, and the messages of the task and of the methods."""
+    """The text of each template, by its path: the task's target, a judge's question, and the messages of the task and
+    the methods."""
     found: dict[SpecPath, str] = {}
-    target = tree.find(TARGET)
-    if target is not None and isinstance(target.content, str):
-        found[TARGET] = target.content
+    for path in (TARGET, QUESTION):
+        node = tree.find(path)
+        if node is not None and isinstance(node.content, str):
+            found[path] = node.content
     for top in (("task", "prompt"), ("methods",)):
         node = tree.find(top)
         if node is not None:

@@ -20,6 +20,7 @@ from ftlab.execute.stages import StageStore
 from ftlab.store.apply import insert, insert_offsets, insert_rows, settle
 from ftlab.store.artifacts import LOADED_KINDS, Artifact, ArtifactError, read_artifact
 from ftlab.store.journal import read_batch
+from ftlab.store.judgements import JudgementReader, KeptJudgement, insert_judgement
 from ftlab.store.migrations import transaction
 from ftlab.store.openings import KeptOpening, OpeningReader, insert_opening
 from ftlab.store.plans import KeptPlan, PlanKeeper, insert_plan
@@ -44,6 +45,7 @@ class Ingested:
     bad_lines: int = 0
     plans: int = 0
     openings: int = 0
+    judgements: int = 0
     more: bool = False
     """Whether there is more to take in at once."""
     problems: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Ingested:
     @property
     def changed(self) -> bool:
         """Whether the ledger changed."""
-        return bool(self.lines or self.bad_lines or self.plans or self.openings)
+        return bool(self.lines or self.bad_lines or self.plans or self.openings or self.judgements)
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class Ingester:
         documents = [path for path, _ in known if not path.endswith(".jsonl")]
         self._plans = PlanKeeper(results, documents)
         self._openings = OpeningReader(results, documents)
+        self._judgements = JudgementReader(results, documents)
         self._loaded = set(connection.execute("SELECT kind, key FROM stages WHERE loaded").fetchall())
         self._marked = set(
             connection.execute("SELECT run_id, message FROM warnings WHERE code = ?", [UNREADABLE]).fetchall()
@@ -94,25 +97,28 @@ class Ingester:
         experiments = self._scanner.experiments()
         plans = self._plans.pending(experiments)
         openings = self._openings.pending(experiments)
+        judgements = self._judgements.pending(experiments)
         grown = self._scanner.grown(thorough)
-        self._problems = self._plans.problems | self._openings.problems | self._scanner.problems
+        self._problems = self._plans.problems | self._openings.problems | self._judgements.problems
+        self._problems |= self._scanner.problems
         reading = self._read(grown, self._owners(plans, grown))
         marks = {
             (run, f"the folder of this run cannot be read: {why}") for (_, run), why in self._scanner.unreadable.items()
         }
-        if plans or openings or reading.files or marks != self._marked:
+        if plans or openings or judgements or reading.files or marks != self._marked:
             try:
-                loaded = self._commit(plans, openings, reading, marks)
+                loaded = self._commit(plans, openings, judgements, reading, marks)
             except BaseException:
                 self._plans.forget()
                 raise
             self._plans.advance([kept.name for kept in plans])
             self._openings.advance([kept.name for kept in openings])
+            self._judgements.advance([kept.name for kept in judgements])
             for path, offset, _, _ in reading.files:
                 self._scanner.advance(path, offset, path in reading.finished)
             self._loaded |= loaded
             self._marked = marks
-            self._underived |= bool(plans or openings or reading.rows.done or reading.finished)
+            self._underived |= bool(plans or openings or judgements or reading.rows.done or reading.finished)
         # After the commit: a defect in what is derived must not keep facts out. It is tried again until it succeeds.
         if self._underived and not reading.more:
             if self._derive is not None:
@@ -124,6 +130,7 @@ class Ingester:
             bad_lines=sum(bad for _, _, _, bad in reading.files),
             plans=len(plans),
             openings=len(openings),
+            judgements=len(judgements),
             more=reading.more,
             problems=tuple(f"{place}: {why}" for place, why in sorted(self._problems.items())),
         )
@@ -176,7 +183,12 @@ class Ingester:
         return reading
 
     def _commit(
-        self, plans: list[KeptPlan], openings: list[KeptOpening], reading: _Reading, marks: set[tuple[str, str]]
+        self,
+        plans: list[KeptPlan],
+        openings: list[KeptOpening],
+        judgements: list[KeptJudgement],
+        reading: _Reading,
+        marks: set[tuple[str, str]],
     ) -> set[tuple[str, str]]:
         """Everything in one transaction; returns the stages whose rows were loaded."""
         connection = self._connection
@@ -187,6 +199,8 @@ class Ingester:
                 touched.update(insert_plan(connection, kept))
             for opening in openings:
                 insert_opening(connection, opening)
+            for judgement in judgements:
+                insert_judgement(connection, judgement)
             touched |= self._ensure_runs({run: experiment for (experiment, run) in self._scanner.unreadable})
             touched |= self._ensure_runs(reading.owners)
             insert_rows(connection, reading.rows)
@@ -197,7 +211,11 @@ class Ingester:
                 )
                 connection.execute("DELETE FROM warnings WHERE artifact = ?", [f"{artifact.kind}/{artifact.key}"])
             self._mark(marks)
-            documents = [*((kept.name, kept.size) for kept in plans), *((one.name, one.size) for one in openings)]
+            documents = [
+                *((kept.name, kept.size) for kept in plans),
+                *((one.name, one.size) for one in openings),
+                *((one.name, one.size) for one in judgements),
+            ]
             insert_offsets(connection, [*reading.files, *((name, size, 1, 0) for name, size in documents)])
             settle(connection, touched | {run for run, _ in reading.rows.attempts})
         return {(artifact.kind, artifact.key) for artifact in artifacts}

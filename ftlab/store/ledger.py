@@ -130,6 +130,7 @@ class Ledger:
                 total.bad_lines + last.bad_lines,
                 total.plans + last.plans,
                 total.openings + last.openings,
+                total.judgements + last.judgements,
                 False,
                 last.problems,
             )

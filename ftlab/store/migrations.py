@@ -123,10 +123,23 @@ def create_bench_outputs(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def create_judgements(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 4: what judges said, and the scores of single examples by the key of their stage."""
+    connection.execute(
+        """
+        CREATE TABLE judgements (
+            experiment_id VARCHAR, number INTEGER, ts DOUBLE NOT NULL, split VARCHAR NOT NULL,
+            record_json VARCHAR NOT NULL, PRIMARY KEY (experiment_id, number));
+        CREATE TABLE judge_scores (key VARCHAR NOT NULL, example_id VARCHAR NOT NULL, score DOUBLE NOT NULL);
+        """
+    )
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     create_tables,
     replace_test_openings,
     create_bench_outputs,
+    create_judgements,
 )
 VERSION = len(MIGRATIONS)
 

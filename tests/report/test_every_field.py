@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ftlab.decide.build import build_view
 from ftlab.decide.compare import update_comparisons
-from ftlab.decide.view import DecisionView, Economics, Estimate, Majority, MissingPart
+from ftlab.decide.view import DecisionView, Economics, Estimate, JudgeView, Majority, MissingPart
 from ftlab.report.html import render_report
 from ftlab.report.markdown import render_markdown
 from ftlab.report.terminal import print_view
@@ -65,6 +65,8 @@ NOWHERE: dict[str, str] = {
     "Progress.running": "a report is of one moment; the app and `ftlab status` follow the runs",
     "MethodBudget.measured": "said where arms have no result",
     "MethodBudget.train_seconds": "part of the seconds of the search",
+    "JudgeView.answered": "why its scores do not count says it",
+    "JudgeView.counts": "whether there is a reason why not says it",
     "Majority.label": "said in the caveat of the conclusion",
     "Majority.share": "said in the caveat of the conclusion",
     "OpeningView.looks": "said where nothing new was seen",
@@ -180,6 +182,20 @@ def filled(view: DecisionView) -> DecisionView:
         "clusters": 31,
         "missing": [MissingPart(what="forgetting", why="not measured yet")],
         "majority": Majority(label="red", share=0.4),
+        "judge": JudgeView(
+            name="judge",
+            asked=40,
+            unparsable=2,
+            silent=1,
+            flipped=3,
+            first_place=MS.model_copy(update={"value": 0.6, "low": 0.5, "high": 0.7}),
+            kappa=MS.model_copy(update={"value": 0.4, "low": 0.2, "high": 0.6}),
+            shared=30,
+            raters=2,
+            min_kappa=0.6,
+            answered=True,
+            why="kappa is too low",
+        ),
     }
     return view.model_copy(update=asked)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -129,4 +131,4 @@ def test_the_quick_effect_is_the_exact_one_s_within_what_it_says(discordant: flo
 def test_an_effect_is_found_for_every_number_of_pairs():
     """For some numbers (120 pairs) statsmodels' first root finder gives up, and its answer has another form."""
     found = [smallest_effect(n, 1.0).effect for n in range(100, 140)]
-    assert all(one is not None and two is not None and one > two for one, two in zip(found, found[1:], strict=False))
+    assert all(one is not None and two is not None and one > two for one, two in itertools.pairwise(found))
