@@ -47,11 +47,12 @@ class OpenResults:
 
 @contextmanager
 def open_results(results: Path) -> Iterator[OpenResults]:
-    """Open what was published last, with what the files know better about runs that were killed.
+    """Open what was published last, with what the files know better: runs that were killed, new ratings.
 
     Raises UsageError, naming the command that helps, when nothing was published.
     """
     from ftlab.store.present import correct, ended_runs, unpublished
+    from ftlab.store.ratings import ingested, lay_ratings, newer_ratings
     from ftlab.store.snapshot import current_number, open_snapshot
 
     results = results.expanduser().absolute()
@@ -60,7 +61,9 @@ def open_results(results: Path) -> Iterator[OpenResults]:
         raise UsageError(f"{sentence}; try: {command} --results {shlex.quote(str(results))}")
     with open_snapshot(results) as snapshot:
         cursor = snapshot.cursor()
-        yield OpenResults(correct(cursor, ended_runs(cursor, results)), snapshot.number)
+        correct(cursor, ended_runs(cursor, results))
+        lay_ratings(cursor, results, newer_ratings(results, ingested(cursor)))
+        yield OpenResults(cursor, snapshot.number)
 
 
 def find_experiment(cursor: duckdb.DuckDBPyConnection, word: str = LATEST) -> str:

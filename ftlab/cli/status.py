@@ -115,6 +115,7 @@ def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
     """The view from the newest snapshot, or None while no snapshot knows the experiment."""
     from ftlab.decide.build import build_view
     from ftlab.store.present import correct, ended_runs
+    from ftlab.store.ratings import ingested, lay_ratings, newer_ratings
     from ftlab.store.snapshot import current_number, open_snapshot
 
     if current_number(results) is None:
@@ -123,6 +124,7 @@ def newest_view(results: Path, experiment_id: str) -> DecisionView | None:
         cursor = snapshot.cursor()
         known = cursor.execute("SELECT 1 FROM experiments WHERE experiment_id = ?", [experiment_id]).fetchone()
         corrected = correct(cursor, ended_runs(cursor, results))
+        lay_ratings(corrected, results, newer_ratings(results, ingested(cursor)))
         return build_view(corrected, experiment_id, snapshot.number) if known else None
 
 

@@ -17,6 +17,8 @@ from ftlab.cli.common import DEFAULT_RESULTS, Results, say
 from ftlab.errors import UsageError
 
 DEFAULT_PORT = 8501
+SWITCH = "FTLAB_RATINGS"
+"""The variable by which the app is told whether answers can be rated."""
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 30.0
 
@@ -26,8 +28,14 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = DEFAULT_PORT,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    ratings: Annotated[
+        bool, typer.Option("--ratings/--no-ratings", help="Let people rate answers; never from another machine.")
+    ] = True,
 ) -> None:
-    """Open the results in the browser: read-only, and live while a sweep runs. Ctrl-C ends it."""
+    """Open the results in the browser, live while a sweep runs. Ctrl-C ends it.
+
+    It reads only, but for ratings of answers, which the Examples page keeps in files of their own.
+    """
     check_port(host, port)
     if host not in _LOCAL:
         say(f"note: whoever reaches {host}:{port} can read everything in {results}")
@@ -36,6 +44,7 @@ def ui(
     typer.echo(f"{url}  shows {results.absolute()} (Ctrl-C ends it)")
     if browser:
         threading.Thread(target=_open_when_ready, args=(shown, port, url), daemon=True).start()
+    os.environ[SWITCH] = "on" if ratings and host in _LOCAL else "off"
     serve(results, host, port)
 
 

@@ -23,6 +23,7 @@ from ftlab.decide.judged import held_back, judge_missing, judge_view
 from ftlab.decide.limits import with_gates
 from ftlab.decide.order import arranged
 from ftlab.decide.origin import read_provenance, read_warnings
+from ftlab.decide.rated import PREFERENCE, SCORE, ratings_view, read_ratings_of, with_ratings
 from ftlab.decide.regressions import regressions
 from ftlab.decide.rows import (
     arm_view,
@@ -91,6 +92,8 @@ def _view(
     horizon = facts.decision.get("horizon_requests")
     views = with_economics(arranged(views, facts, split, baseline), facts.prices, horizon)
     views = with_gates(views, rule)
+    rated = read_ratings_of(cursor, facts, split)
+    views = with_ratings(views, facts, split, baseline, rated)
     progress = _progress(facts)
     examples, majority = _examples(cursor, facts, split)
     finalists = _finalists(views, facts)
@@ -125,7 +128,7 @@ def _view(
         max_p95_ms=rule.max_p95_ms,
         max_cost_per_1k=rule.max_cost_per_1k,
         confidence=1 - facts.alpha,
-        metric_units={name: _unit(facts, split, name) for name in facts.metrics},
+        metric_units={name: _unit(facts, split, name) for name in (*facts.metrics, *_rated_metrics(views))},
         benchmarks=[name for name, measure in measures.items() if measure.gated],
         benchmark_groups={name: measure.group for name, measure in measures.items() if measure.gated},
         benchmark_units={name: measure.unit for name, measure in measures.items()} | _measured_units(views),
@@ -152,6 +155,7 @@ def _view(
         cluster_by=facts.cluster_by,
         clusters=clusters,
         majority=majority,
+        ratings=ratings_view(cursor, facts, split, rated),
         judge=judge,
         prices=facts.prices,
         horizon_requests=horizon,
@@ -276,6 +280,10 @@ def _not_inferior(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -
     """Whether one arm is shown to be worse than another by less than half the minimum gain, as it was stored."""
     shown = not_inferior_pairs(cursor, facts, split)
     return lambda arm, best: (arm.arm_id, best.arm_id) in shown
+
+
+def _rated_metrics(views: Sequence[ArmView]) -> list[str]:
+    return [name for name in (PREFERENCE, SCORE) if any(name in view.metrics for view in views)]
 
 
 def _smallest_detectable(views: Sequence[ArmView]) -> float | None:

@@ -273,7 +273,7 @@ def _drift(
     content = sorted(
         (measure.metric, _keys_by_seed(arm, "benchmark", task), base, arm.arm_id) for arm, measure, base in members
     )
-    inputs = digest([COMPARISONS_VERSION, "drift", task, content])
+    inputs = digest([*_version(facts), "drift", task, content])
     slots = {("drift", measure.metric, "", arm.arm_id, task, inputs) for arm, measure, _ in members}
 
     def compute() -> list[Comparison]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,12 +30,12 @@ from ftlab.execute.judgements import (
     read_judgements,
     write_judgement,
 )
-from ftlab.execute.ratings import PairRating, majority, read_pair_ratings
 from ftlab.execute.stages import StageStore
 from ftlab.plan.identity import digest
 from ftlab.plan.run import Plan
 from ftlab.spec.judge import JudgeSpec
 from ftlab.statistics.intervals import Interval
+from ftlab.store.rating_file import PairRating, pair_ratings
 from ftlab.text import coefficient
 
 MIN_SHARED = 20
@@ -119,7 +120,7 @@ def judge_split(
     if baseline is None or not sides:
         return None
     who = identity(judge.who, spec.question)
-    ratings = [rating for rating in read_pair_ratings(results / plan.experiment_id) if rating.split == split]
+    ratings = [rating for rating in pair_ratings(results, plan.experiment_id) if rating.split == split]
     store = StageStore(results)
     kept = AnswerFile(store.root / KIND / f"{who}.answers.jsonl")
     rows = _rows(cursor, plan, split, sides, spec.limit, ratings)
@@ -351,3 +352,9 @@ def _on_record(results: Path, record: JudgeRecord) -> JudgeRecord:
     record = record.model_copy(update={"number": number, "ts": time.time()})
     write_judgement(results, record)
     return record
+
+
+def majority(choices: Iterable[str]) -> str:
+    """What most raters say; a tie when no choice has more votes than every other."""
+    ranked = Counter(choices).most_common(2)
+    return "tie" if len(ranked) == 2 and ranked[0][1] == ranked[1][1] else ranked[0][0]

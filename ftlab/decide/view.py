@@ -338,6 +338,24 @@ class JudgeView(ViewPart):
     """Why they do not; empty when they do."""
 
 
+class RatingsView(ViewPart):
+    """What people have rated on these rows."""
+
+    raters: int
+    pairs: int
+    """Pairs of answers that somebody compared, each rater's by itself."""
+    scores: int
+    """Single answers that somebody scored, likewise."""
+    agreement: float | None = None
+    """Cohen's kappa between raters; None where no two of them rated the same pairs."""
+    shared: int = 0
+    """Pairs that more than one of them rated."""
+    left_out: int = 0
+    """Ratings of outputs that no arm has any more."""
+    bad_lines: int = 0
+    """Lines of the files that are no ratings."""
+
+
 class MissingPart(ViewPart):
     """Something the page would show and cannot yet, with the reason."""
 
@@ -420,6 +438,8 @@ class DecisionView(ViewPart):
     """How many groups the split's rows come in."""
     majority: Majority | None = None
     """None without rows."""
+    ratings: RatingsView | None = None
+    """What people have rated; None where nobody did."""
     judge: JudgeView | None = None
     """None when the spec has no judge."""
     prices: PriceSpec = PriceSpec()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftlab import text
-from ftlab.decide.view import ArmView, DecisionView, OpeningView
+from ftlab.decide.view import ArmView, DecisionView, OpeningView, RatingsView
 from ftlab.plan.opening import TEST
 from ftlab.report import format as fmt
 from ftlab.report.judge import judge_facts
@@ -23,6 +23,8 @@ def assurance(view: DecisionView) -> list[Row]:
     if view.clusters is not None:
         groups = f"{fmt.count(view.clusters)} groups by {view.cluster_by}"
         rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))
+    if view.ratings is not None:
+        rows.append(("rated by people", _rated(view.ratings)))
     rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
     rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
     if view.judge is not None:
@@ -76,6 +78,20 @@ def _corrections(view: DecisionView) -> str:
     if not joint:
         return f"none: every interval stands for itself{also}"
     return f"the intervals of {fmt.plural(len(joint), 'arm')} hold together (max-T), p values by Holm{also}"
+
+
+def _rated(found: RatingsView) -> str:
+    rated = f"{fmt.plural(found.pairs, 'pair')} and {fmt.plural(found.scores, 'single answer')}"
+    parts = [f"{rated} by {fmt.plural(found.raters, 'rater')}"]
+    if found.agreement is not None:
+        parts.append(f"kappa {fmt.coefficient(found.agreement)} between raters on {fmt.plural(found.shared, 'pair')}")
+    elif found.raters > 1:
+        parts.append("agreement between raters not measured")
+    if found.left_out:
+        parts.append(f"{fmt.count(found.left_out)} of outputs that no arm has any more, left out")
+    if found.bad_lines:
+        parts.append(f"{fmt.plural(found.bad_lines, 'line')} that cannot be read")
+    return "; ".join(parts)
 
 
 def _budgets(view: DecisionView) -> list[str]:

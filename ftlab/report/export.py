@@ -61,6 +61,12 @@ _TABLES = {
         FROM comparisons c JOIN arms a ON a.arm_id = c.arm_id LEFT JOIN arms b ON b.arm_id = c.baseline_arm_id
         WHERE c.arm_id IN (SELECT arm_id FROM runs WHERE run_id IN (SELECT unnest($runs::VARCHAR[])))
         ORDER BY c.kind, c.metric, c.split, c.task, a.position""",
+    "ratings": """
+        SELECT t.rater, t."time", t.kind, t.split, t.example_id, t.arm_a, a.label AS label_a, t.arm_b,
+            b.label AS label_b, t.choice, t.score, t.key_a, t.key_b
+        FROM ratings t LEFT JOIN arms a ON a.arm_id = t.arm_a LEFT JOIN arms b ON b.arm_id = t.arm_b
+        WHERE t.experiment_id IN (SELECT experiment_id FROM runs WHERE run_id IN (SELECT unnest($runs::VARCHAR[])))
+        ORDER BY t.path, t.line_offset""",
     "predictions": """
         SELECT r.run_id, a.label AS arm, r.seed, e.split, e.position, e.example_id, e.text, e.target, p.output,
             s.parsed, s.correct, p.prompt_tokens, p.output_tokens, p.seconds, p.finish
@@ -79,7 +85,7 @@ _TABLES = {
 
 
 def export_tables(cursor: duckdb.DuckDBPyConnection, run_ids: Sequence[str], to: Path, form: str) -> list[Path]:
-    """Write runs, stages, metrics, comparisons and predictions of these runs into the new folder `to`.
+    """Write runs, stages, metrics, comparisons, ratings and predictions of these runs into the new folder `to`.
 
     Args:
         cursor: over a snapshot.

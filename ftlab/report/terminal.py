@@ -171,7 +171,8 @@ def drift_note(view: DecisionView, mark: str = "*") -> str:
     """What the drift table shows, in a sentence or two. `mark`: what a surface marks news with."""
     gate = "closes a gate where the spec limits it" if _limited(view) else "closes no gate"
     return (
-        "Default behaviour on general prompts against the base, with 95% intervals that hold for all of them together. "
+        f"Default behaviour on general prompts against the base, with {fmt.level(view.confidence)} intervals that hold "
+        "for all of them together. "
         f"A changed habit is neither good nor bad by itself, and {gate}; {mark} marks where the interval excludes zero."
     )
 

@@ -116,17 +116,9 @@ class _Checker:
 
     def prices(self) -> None:
         """A hosted price belongs to a method, and a limit on costs needs a price."""
-        limit = self._value(("decision", "max_cost_per_1k"), None)
-        if (
-            limit is not None
-            and not self._value(("prices", "machine_hour"), 0)
-            and not self._value(("prices", "hosted"), 0)
-        ):
-            self._note(
-                ("decision", "max_cost_per_1k"), "needs a price: prices.machine_hour, or prices.hosted for each method"
-            )
         methods = self._value(("methods",), None)
         hosted = self._value(("prices", "hosted"), None)
+        self._limit_on_costs(methods, hosted)
         if not isinstance(methods, dict) or not isinstance(hosted, dict):
             return
         for name in hosted:
@@ -134,6 +126,16 @@ class _Checker:
                 known = ", ".join(map(str, methods))
                 near = suggest(str(name), list(map(str, methods)))
                 self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
+
+    def _limit_on_costs(self, methods: Any, hosted: Any) -> None:
+        path = ("decision", "max_cost_per_1k")
+        if self._value(path, None) is None or self._value(("prices", "machine_hour"), None) is not None:
+            return
+        priced = hosted if isinstance(hosted, dict) else {}
+        without = [str(name) for name in methods if name not in priced] if isinstance(methods, dict) else []
+        if without:
+            names = ", ".join(shown(name) for name in without)
+            self._note(path, f"needs a price for {names}: prices.machine_hour, or prices.hosted for each method")
 
     def forgetting(self) -> None:
         """Every key of the mapping is a benchmark of this spec, one of its measures, a group, or `default`."""

@@ -24,6 +24,7 @@ from ftlab.store.judgements import JudgementReader, KeptJudgement, insert_judgem
 from ftlab.store.migrations import transaction
 from ftlab.store.openings import KeptOpening, OpeningReader, insert_opening
 from ftlab.store.plans import KeptPlan, PlanKeeper, insert_plan
+from ftlab.store.ratings import RatingReader, RatingsRead, rating_table
 from ftlab.store.rows import Rows, StageDone, arrow
 from ftlab.store.scan import Growth, Scanner
 
@@ -84,6 +85,7 @@ class Ingester:
         self._plans = PlanKeeper(results, documents)
         self._openings = OpeningReader(results, documents)
         self._judgements = JudgementReader(results, documents)
+        self._ratings = RatingReader(results, dict(known))
         self._loaded = set(connection.execute("SELECT kind, key FROM stages WHERE loaded").fetchall())
         self._marked = set(
             connection.execute("SELECT run_id, message FROM warnings WHERE code = ?", [UNREADABLE]).fetchall()
@@ -99,21 +101,23 @@ class Ingester:
         openings = self._openings.pending(experiments)
         judgements = self._judgements.pending(experiments)
         grown = self._scanner.grown(thorough)
+        ratings = self._ratings.read(experiments)
         self._problems = self._plans.problems | self._openings.problems | self._judgements.problems
-        self._problems |= self._scanner.problems
+        self._problems |= self._scanner.problems | self._ratings.problems
         reading = self._read(grown, self._owners(plans, grown))
         marks = {
             (run, f"the folder of this run cannot be read: {why}") for (_, run), why in self._scanner.unreadable.items()
         }
-        if plans or openings or judgements or reading.files or marks != self._marked:
+        if plans or openings or judgements or reading.files or ratings.files or marks != self._marked:
             try:
-                loaded = self._commit(plans, openings, judgements, reading, marks)
+                loaded = self._commit(plans, openings, judgements, reading, ratings, marks)
             except BaseException:
                 self._plans.forget()
                 raise
             self._plans.advance([kept.name for kept in plans])
             self._openings.advance([kept.name for kept in openings])
             self._judgements.advance([kept.name for kept in judgements])
+            self._ratings.advance(ratings.files)
             for path, offset, _, _ in reading.files:
                 self._scanner.advance(path, offset, path in reading.finished)
             self._loaded |= loaded
@@ -126,12 +130,12 @@ class Ingester:
                     self._derive(cursor)
             self._underived = False
         return Ingested(
-            lines=sum(lines for _, _, lines, _ in reading.files),
-            bad_lines=sum(bad for _, _, _, bad in reading.files),
+            lines=sum(lines for _, _, lines, _ in (*reading.files, *ratings.files)),
+            bad_lines=sum(bad for _, _, _, bad in (*reading.files, *ratings.files)),
             plans=len(plans),
             openings=len(openings),
             judgements=len(judgements),
-            more=reading.more,
+            more=reading.more or ratings.more,
             problems=tuple(f"{place}: {why}" for place, why in sorted(self._problems.items())),
         )
 
@@ -188,6 +192,7 @@ class Ingester:
         openings: list[KeptOpening],
         judgements: list[KeptJudgement],
         reading: _Reading,
+        ratings: RatingsRead,
         marks: set[tuple[str, str]],
     ) -> set[tuple[str, str]]:
         """Everything in one transaction; returns the stages whose rows were loaded."""
@@ -201,6 +206,7 @@ class Ingester:
                 insert_opening(connection, opening)
             for judgement in judgements:
                 insert_judgement(connection, judgement)
+            insert(connection, "INSERT INTO ratings BY NAME SELECT * FROM arriving", rating_table(ratings.rows))
             touched |= self._ensure_runs({run: experiment for (experiment, run) in self._scanner.unreadable})
             touched |= self._ensure_runs(reading.owners)
             insert_rows(connection, reading.rows)
@@ -216,7 +222,9 @@ class Ingester:
                 *((one.name, one.size) for one in openings),
                 *((one.name, one.size) for one in judgements),
             ]
-            insert_offsets(connection, [*reading.files, *((name, size, 1, 0) for name, size in documents)])
+            insert_offsets(
+                connection, [*reading.files, *ratings.files, *((name, size, 1, 0) for name, size in documents)]
+            )
             settle(connection, touched | {run for run, _ in reading.rows.attempts})
         return {(artifact.kind, artifact.key) for artifact in artifacts}
 

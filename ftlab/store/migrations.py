@@ -135,11 +135,26 @@ def create_judgements(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def create_ratings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 5: what people think of answers, every line of their files. Of a score, `arm_a` and `key_a` are the
+    answer's, and `score` is there in place of `choice`."""
+    connection.execute(
+        """
+        CREATE TABLE ratings (
+            path VARCHAR, line_offset BIGINT, experiment_id VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+            rater VARCHAR NOT NULL, "time" VARCHAR NOT NULL, split VARCHAR NOT NULL, example_id VARCHAR NOT NULL,
+            arm_a VARCHAR NOT NULL, key_a VARCHAR NOT NULL, arm_b VARCHAR, key_b VARCHAR, choice VARCHAR, score DOUBLE,
+            PRIMARY KEY (path, line_offset));
+        """
+    )
+
+
 MIGRATIONS: tuple[Callable[[duckdb.DuckDBPyConnection], None], ...] = (
     create_tables,
     replace_test_openings,
     create_bench_outputs,
     create_judgements,
+    create_ratings,
 )
 VERSION = len(MIGRATIONS)
 

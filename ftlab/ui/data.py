@@ -19,6 +19,7 @@ from ftlab.decide.build import build_view
 from ftlab.decide.view import DecisionView
 from ftlab.execute.hold import holder
 from ftlab.store.present import Ended, correct, ended_runs
+from ftlab.store.ratings import Newer, ingested, lay_ratings, newer_ratings
 from ftlab.store.snapshot import Snapshot, current_number, open_snapshot
 from ftlab.ui.parts import plain
 
@@ -36,6 +37,8 @@ class Source:
     number: int
     ended: tuple[Ended, ...] = ()
     """Runs of which the files know more than the snapshot, since nobody is left to publish it."""
+    rated: tuple[Newer, ...] = ()
+    """Ratings that stand in the files and not yet in the snapshot."""
 
 
 def results_dir() -> Path:
@@ -50,11 +53,13 @@ def newest(results: Path) -> Source | None:
     are not complete.
     """
     number = current_number(results)
-    if number is None or holder(results) is not None:
-        return None if number is None else Source(str(results), number)
+    if number is None:
+        return None
     cursor = _snapshot(str(results), number).cursor()
     try:
-        return Source(str(results), number, ended_runs(cursor, results))
+        rated = newer_ratings(results, ingested(cursor))
+        ended = ended_runs(cursor, results) if holder(results) is None else ()
+        return Source(str(results), number, ended, rated)
     finally:
         cursor.close()
 
@@ -69,6 +74,7 @@ def read(source: Source, query: Callable[..., T], *args: Any, **named: Any) -> T
     cursor = _snapshot(source.results, source.number).cursor()
     try:
         correct(cursor, source.ended)
+        lay_ratings(cursor, Path(source.results), source.rated)
         return query(cursor, *args, **named)
     finally:
         cursor.close()

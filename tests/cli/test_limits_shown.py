@@ -70,7 +70,7 @@ def test_a_limit_on_costs_without_a_price_is_refused(desk: Desk) -> None:
     done = desk("validate", "spec.yaml")
     assert done.returncode == 2
     assert "decision.max_cost_per_1k" in done.stderr
-    assert "needs a price: prices.machine_hour" in done.stderr
+    assert "needs a price for zero_shot, lora: prices.machine_hour" in done.stderr
 
 
 def test_the_rows_of_validation_have_no_latency_without_the_limit(desk: Desk) -> None:

@@ -135,6 +135,22 @@ def test_drift_closes_the_gate_where_the_spec_names_it(tmp_path: Path) -> None:
     assert "the limit is a change of 2 tokens" in sentence
 
 
+def test_another_level_moves_the_ends_of_a_drift_too(tmp_path: Path) -> None:
+    experiment = make_results(tmp_path, arms=ARMS, benchmarks=(BEHAVIOUR,), items=48)
+    with Ledger(tmp_path, update_comparisons) as ledger:
+        ledger.catch_up()
+        usual = drift_of(arm_of(build_view(ledger.connection, experiment), "full"), LENGTH).difference.estimate
+        ledger.connection.execute(
+            "UPDATE experiments SET plan_json = json_merge_patch(plan_json, ?)", ['{"decision": {"alpha": 0.01}}']
+        )
+        update_comparisons(ledger.connection)
+        careful = drift_of(arm_of(build_view(ledger.connection, experiment), "full"), LENGTH).difference.estimate
+    assert usual.low is not None
+    assert careful.low is not None
+    assert careful.low < usual.low
+    assert (usual.confidence, careful.confidence) == (0.95, 0.99)
+
+
 def test_a_plain_number_leaves_measures_with_a_limit_of_their_own(tmp_path: Path) -> None:
     found = limited(tmp_path, "0.05")
     assert found.forgetting_limits == {f"{BEHAVIOUR}/instructions": 0.25, FORMAT: 0.25, NEUTRAL_TEXT: 0.1}

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ftlab.decide.build import build_view
 from ftlab.decide.compare import update_comparisons
-from ftlab.decide.view import DecisionView, Economics, Estimate, JudgeView, Majority, MissingPart
+from ftlab.decide.view import DecisionView, Economics, Estimate, JudgeView, Majority, MissingPart, RatingsView
 from ftlab.report.html import render_report
 from ftlab.report.markdown import render_markdown
 from ftlab.report.terminal import print_view
@@ -135,6 +135,13 @@ IN_MARKDOWN_TOO = dict.fromkeys(
         "OpeningView.who",
         "OpeningView.why",
         "OpeningView.arms",
+        "RatingsView.raters",
+        "RatingsView.pairs",
+        "RatingsView.scores",
+        "RatingsView.agreement",
+        "RatingsView.shared",
+        "RatingsView.left_out",
+        "RatingsView.bad_lines",
     ),
     BRIEF,
 )
@@ -182,6 +189,7 @@ def filled(view: DecisionView) -> DecisionView:
         "clusters": 31,
         "missing": [MissingPart(what="forgetting", why="not measured yet")],
         "majority": Majority(label="red", share=0.4),
+        "ratings": RatingsView(raters=3, pairs=40, scores=7, agreement=0.5, shared=12, left_out=2, bad_lines=1),
         "judge": JudgeView(
             name="judge",
             asked=40,

@@ -49,9 +49,9 @@ def test_csv_of_hostile_results_holds_no_formula_and_no_escape(hostile, tmp_path
     to = tmp_path / "out"
     _export(hostile, to, "csv")
     names = {path.name for path in to.iterdir()}
-    assert names == {f"{name}.csv" for name in ("runs", "stages", "metrics", "comparisons", "predictions")} | {
-        "README.txt"
-    }
+    assert names == {
+        f"{name}.csv" for name in ("runs", "stages", "metrics", "comparisons", "ratings", "predictions")
+    } | {"README.txt"}
     seen = ""
     for path in to.glob("*.csv"):
         for row in _read(path):

@@ -56,7 +56,7 @@ def test_a_whole_sweep_rebuilds_to_the_same_ledger(tmp_path: Path, hostile: bool
         opened.publish()
         live = dump_tables(opened.connection)
     filled = {table for table, rows in live.items() if rows}
-    assert filled >= set(live) - {"judgements", "judge_scores", "test_openings", "warnings"}
+    assert filled >= set(live) - {"judgements", "judge_scores", "ratings", "test_openings", "warnings"}
     done = rebuild(tmp_path, derive)
     assert (done.experiments, done.runs, done.bad_lines, done.problems, done.aside) == (1, 18, 0, (), None)
     assert_equal(live, dump(tmp_path))

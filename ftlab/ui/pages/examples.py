@@ -12,6 +12,7 @@ from ftlab.store import side_by_side
 from ftlab.store.side_by_side import Column, Mode, Question
 from ftlab.ui import cards, data, frame, parts, state
 from ftlab.ui.frame import Here
+from ftlab.ui.pages import rating
 
 PER_PAGE = 20
 MOST_ARMS = side_by_side.MAX_COLUMNS - 1
@@ -52,7 +53,9 @@ def draw(here: Here) -> None:
     if question is None:
         parts.empty("No examples yet", "The data set of this run has not been read into the ledger.", "ftlab rebuild")
         return
-    if question.example_id is None:
+    if question.example_id is None and rating.offered(here) and st.toggle("Rate answers", key="rating.on"):
+        rating.draw(here, question)
+    elif question.example_id is None:
         _list(here, question)
     else:
         _single(here, question, arms)
