@@ -6,14 +6,17 @@ wrong type is passed over: the schema has reported it already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Registry, suggest
 from ftlab.errors import Problem
+from ftlab.spec.metrics import DEFAULT_METRICS, metric_entry
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup
+from ftlab.spec.searches import OBJECTIVES, parse_constraint
 from ftlab.spec.task_checks import TaskChecker
 from ftlab.spec.tree import Node
 
@@ -39,6 +42,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     task.decision()
     checker.prices()
     checker.forgetting()
+    checker.searches()
     checker.distinct(("seeds",), "seed")
 
 
@@ -50,6 +54,13 @@ def is_folder(source: str) -> bool:
 def is_file(source: str) -> bool:
     """Whether a data source names a file rather than a hub id."""
     return is_folder(source) or source.lower().endswith(DATA_ENDINGS)
+
+
+def _metric_keys(metrics: Sequence[Any]) -> Iterator[str]:
+    """The keys of the metrics that are in order; what is wrong with the others is told elsewhere."""
+    for metric in metrics:
+        with suppress(ValueError, AttributeError, TypeError):
+            yield metric_entry(metric).key
 
 
 class _Checker:
@@ -99,6 +110,24 @@ class _Checker:
                 known = ", ".join(map(str, methods))
                 near = suggest(str(name), list(map(str, methods)))
                 self._note(("prices", "hosted", name), f"no method '{shown(str(name))}'{near} (there are: {known})")
+
+    def searches(self) -> None:
+        """What a search must keep to is a metric of the task or a cost."""
+        methods = self._value(("methods",), None)
+        metrics = self._value(("task", "metrics"), None)
+        kind = self._value(("task", "type"), None)
+        given = (
+            metrics
+            if isinstance(metrics, list)
+            else {str(type_): keys for type_, keys in DEFAULT_METRICS.items()}.get(str(kind), ())
+        )
+        known = [*_metric_keys(given), *OBJECTIVES]
+        for name in methods if isinstance(methods, dict) else {}:
+            for path, text in self._texts(("methods", name, "search", "constraints")):
+                limit = parse_constraint(text)
+                if limit is not None and limit.name not in known:
+                    near = suggest(limit.name, known)
+                    self._note(path, f"no metric '{shown(limit.name)}'{near} (there are: {', '.join(known)})")
 
     def forgetting(self) -> None:
         """Every key of the mapping is a benchmark of this spec, a group, or `default`."""

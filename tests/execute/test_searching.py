@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+from conftest import wait_until
 from test_coordinator import NoBooks
 
 from ftlab.events import EventType, Status
@@ -15,6 +19,7 @@ from ftlab.execute.coordinator import Coordinator, Outcome
 from ftlab.execute.experiments import find_plan
 from ftlab.execute.progress import Silent
 from ftlab.execute.stages import StageStore
+from ftlab.execute.standing import read_standing
 from ftlab.plan.expand import build_plan, count_runs
 from ftlab.plan.run import Plan
 from ftlab.spec.load import parse_spec
@@ -140,3 +145,32 @@ def test_a_search_ends_when_it_is_good_enough(tmp_path: Path) -> None:
     judge = Judge()
     sweep(plan_of(tmp_path, "{sampler: random, arms: 30, stop_at: 0.8}"), tmp_path / "r", judge)
     assert [abs(shots - 30) <= 20 for shots in judge.shots].index(True) == len(judge.shots) - 1
+
+
+def test_a_killed_search_loses_nothing_and_proposes_nothing_twice(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "{sampler: tpe, arms: 8}")
+    results = tmp_path / "r"
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; from ftlab.cli.run import execute_plan; from ftlab.plan.run import Plan;"
+        "plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes());"
+        "sys.exit(execute_plan(plan, Path(sys.argv[2]), pipeline='ftlab.testing.fakes:FakePipeline'))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "plan.json"), str(results)]
+    environment = {**os.environ, "FTLAB_FAKE": '{"*": {"seconds": 0.2}}'}
+    folder = results / plan.experiment_id / "search" / plan.searches[0].search_id
+    for proposals in (2, 4):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda wanted=proposals: len(list(folder.glob("*.json"))) >= wanted, 60)
+        process.kill()
+        process.wait()
+    kept = {file.name: file.read_bytes() for file in folder.glob("*.json")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    files = {file.name: file.read_bytes() for file in folder.glob("*.json")}
+    assert kept.items() <= files.items(), "a proposal stays as it was made"
+    values = [json.loads(data)["values"]["shots"] for data in files.values()]
+    assert len(set(values)) == len(values) == 8
+    stored = find_plan(results)
+    assert sorted(arm.varied["shots"] for arm in stored.arms) == sorted(values)
+    assert {run.status for run in read_standing(results, stored).runs} == {Status.COMPLETE}

@@ -139,6 +139,10 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
         ("{r: {choice: [1]}, search: {pruner: median}}", "methods.m.search.pruner: this version runs every proposed"),
         ("{r: {choice: [1]}, search: {objectives: [speed]}}", "methods.m.search.objectives.0: unknown objective"),
         ("{r: {choice: [1]}, search: {constraints: [x < 1]}}", "methods.m.search.constraints.0: expected 'name <="),
+        (
+            "{r: {choice: [1]}, search: {constraints: [acuracy >= 0.5]}}",
+            "methods.m.search.constraints.0: no metric 'acuracy', did you mean 'accuracy'?",
+        ),
         ("{r: {choice: [1], when: {epochs: 1}}, search: {}}", "methods.m.r.when.epochs: expected a searched field"),
         ("{search: {}}", "methods.m.search: expected at least one {choice: [...]} or {low, high} to search over"),
         (
