@@ -110,6 +110,18 @@ METRICS = Registry(
     },
 )
 
+SEARCHERS = Registry(
+    "sampler",
+    {
+        "tpe": "ftlab.search.optuna:Tpe",
+        "random": "ftlab.search.optuna:Random",
+        "gp": "ftlab.search.optuna:Gp",
+        "nsga2": "ftlab.search.optuna:Nsga2",
+        "cmaes": "ftlab.search.cmaes:CmaEs",
+        "grid": "ftlab.search.grid:Grid",
+    },
+)
+
 DATASETS = Registry(
     "builtin data set",
     {"medical-specialty": "ftlab.data.builtin:medical_specialty"},

@@ -120,14 +120,17 @@ def execute_plan(
     from ftlab.execute.coordinator import unfinished_runs
     from ftlab.execute.hold import hold_results, refuse_if_held
     from ftlab.execute.notify import check_addresses
+    from ftlab.plan.propose import with_samples
 
     results = results.expanduser().absolute()
     display = open_display()
     refuse_if_held(results)
     check_addresses(plan.execute.notify)
     warn_of_missing_key(plan, display)
-    if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(plan, results)):
-        _prepare(plan, unfinished, display, loaded)
+    # What a search will propose needs the same data and model as one point of its space.
+    sampled = with_samples(plan) if whole else plan
+    if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(sampled, results)):
+        _prepare(sampled, unfinished, display, loaded)
     try:
         with hold_results(results):
             outcome = _work(plan, results, pipeline, display, whole)

@@ -64,7 +64,7 @@ def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = Fals
     """Check SPEC, its templates and the rows of small local files, and show everything that is wrong, each with its
     place. Fetches nothing. Exit code 2 when something is wrong.
     """
-    from ftlab.plan.expand import count_runs
+    from ftlab.plan.expand import count_proposals, count_runs
 
     try:
         loaded = _looked_at(spec, overrides)
@@ -83,7 +83,8 @@ def validate(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = Fals
     methods = plural(len(loaded.spec.methods), "method")
     typer.echo(clean(f"{spec} is valid: {methods}, {plural(arms, 'arm')}, {plural(runs, 'run')}"))
     for search in loaded.searches:
-        typer.echo(clean(f"{search.place}  '{search.name}' has a search, which this version checks but cannot run yet"))
+        most = plural(count_proposals(loaded, search), "arm")
+        typer.echo(clean(f"{search.place}  '{search.name}' is searched by {search.search.sampler}: up to {most}"))
 
 
 def _looked_at(spec: Path, overrides: list[str] | None) -> LoadedSpec:
@@ -107,10 +108,12 @@ def plan(
     from ftlab.plan.estimate import estimate_plan
     from ftlab.plan.expand import build_plan
     from ftlab.plan.preflight import preflight
+    from ftlab.plan.propose import with_samples
     from ftlab.spec.load import load_spec
 
     loaded = load_spec(spec, overrides or ())
-    expanded = build_plan(loaded)
+    # A search is reckoned with by one point of its space: what it will propose nobody knows yet.
+    expanded = with_samples(build_plan(loaded))
     findings, lengths, seen = preflight(expanded, loaded)
     is_done, past = _stages_on_disk(results)
     estimate = estimate_plan(expanded, is_done, lengths, past)
@@ -214,12 +217,26 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: lis
     out.print()
     for line in [*_totals(estimate), *_benchmarks(expanded.benchmarks.tasks)]:
         out.print(line, soft_wrap=True)
+    for line in _searches(expanded, estimate):
+        out.print(line, soft_wrap=True)
     for index, sight in enumerate(seen):
         out.print(f"{'' if index else 'detects':<11}{sight.words}{'' if index else f', {ASSUMED}'}", soft_wrap=True)
     if findings:
         out.print(Text(f"\n{plural(len(findings), 'warning')}:", style="bold"))
         for finding in findings:
             out.print(f"  - {clean(finding.message)}", soft_wrap=True)
+
+
+def _searches(expanded: Plan, estimate: Estimate) -> Iterator[str]:
+    """What each search may try; the rows above reckon with one arm of it."""
+    seconds = {method.method: method.seconds for method in estimate.methods}
+    for search in expanded.searches:
+        told, name = search.search, search.arm.method_name
+        fields = ", ".join(dimension.field for dimension in search.dimensions)
+        arms = told.arms or 1
+        one = seconds.get(name)
+        time = f", about {duration(one * arms)} if each takes as long as the one above" if one else ""
+        yield clean(f"search     {name}: {told.sampler} over {fields}, up to {plural(arms, 'arm')}{time}")
 
 
 def _benchmarks(tasks: Sequence[str]) -> Iterator[str]:

@@ -37,6 +37,7 @@ from ftlab.execute.worker import CANCELLED_REASON
 from ftlab.files import write_atomic
 from ftlab.plan.opening import TEST
 from ftlab.plan.run import Plan, RunConfig
+from ftlab.search.session import SearchSession
 
 TICK_SECONDS = 0.25
 """How long the coordinator sleeps at most before it looks at the journals again."""
@@ -140,6 +141,7 @@ class Coordinator:
         self._tries: Counter[str] = Counter()
         self._ends: dict[str, RunEnd] = {}
         self._fatal: str | None = None
+        self._search: SearchSession | None = None
 
     def run(self) -> Outcome:
         """Work until nothing is left to do, or until interrupted.
@@ -147,7 +149,8 @@ class Coordinator:
         Raises StorageError when the results folder can no longer be written. What was finished stays finished.
         """
         if self._whole:
-            write_experiment(self._plan, self._results)
+            self._search = SearchSession(self._plan, self._results)
+            self._take(self._search.plan)
         self._sort_out()
         try:
             with Interrupts() as interrupts:
@@ -164,6 +167,21 @@ class Coordinator:
             raise StorageError(f"{self._fatal}; free some space, then run `ftlab resume {self._plan.experiment_id}`")
         already_done = len(self._plan.runs) - len({*self._ends, *(config.run_id for config in self._waiting)})
         return Outcome(len(self._plan.runs), already_done, tuple(self._ends.values()), bool(interrupts.count))
+
+    def _take(self, plan: Plan) -> None:
+        """Go on by this plan: on disk first, so that what runs is always known to be planned."""
+        write_experiment(plan, self._results)
+        self._plan = plan
+        self._progress.plan(plan)
+
+    def _ask(self) -> None:
+        """Let the searches propose the next arm, when all that is planned has been started."""
+        if self._search is None or not (runs := self._search.propose()):
+            return
+        self._take(self._search.plan)
+        for config in runs:
+            self._note_complete_stages(config)
+        self._waiting += runs
 
     def _sort_out(self) -> None:
         """Close what earlier sessions left open and find what is left to do."""
@@ -204,7 +222,11 @@ class Coordinator:
             self._display.note("stopping at the next step; press Ctrl-C again to stop at once")
 
     def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._executor.capacity:
+        while len(self._running) < self._executor.capacity:
+            if not self._waiting:
+                self._ask()
+            if not self._waiting:
+                return
             config = self._next()
             self._waiting.remove(config)
             attempt = create_attempt(self._results, config)

@@ -113,15 +113,19 @@ class Progress:
     """Follows the journals of running attempts and estimates the time left from the stages that were measured."""
 
     def __init__(self, plan: Plan, workers: int) -> None:
-        self._labels = {arm.arm_id: arm.label for arm in plan.arms}
-        self._seeds = Counter(config.arm_id for config in plan.runs)
-        self._runs = {config.run_id: config for config in plan.runs}
+        self.plan(plan)
         self._workers = workers
         self._began = time.monotonic()
         self._following: dict[str, _Follow] = {}
         self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._complete: set[str] = set()
         self._ended: dict[str, Status] = {}
+
+    def plan(self, plan: Plan) -> None:
+        """What there is to do; again when the plan has grown."""
+        self._labels = {arm.arm_id: arm.label for arm in plan.arms}
+        self._seeds = Counter(config.arm_id for config in plan.runs)
+        self._runs = {config.run_id: config for config in plan.runs}
 
     def label(self, config: RunConfig) -> str:
         """What people call a run: its arm's label, and the seed where there are several."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,22 @@ from typing import Any
 from ftlab.catalog import METHODS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
-from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
-from ftlab.plan.settle import refuse_searches, refuse_unknown_benchmarks, settle
-from ftlab.spec.load import LoadedSpec, ResolvedMethod
+from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, PlannedSearch, RunConfig, StageKey
+from ftlab.plan.settle import refuse_unknown_benchmarks, settle
+from ftlab.spec.load import LoadedSpec, ResolvedMethod, SearchedMethod
 from ftlab.spec.metrics import GivenMetric
 from ftlab.spec.schema import BenchmarkSpec, ExecuteSpec, ExperimentSpec, ModelSpec
+from ftlab.spec.searches import DEFAULT_ARMS, space_size
 from ftlab.text import one_line
 
 SPLITS = ("validation",)
 """What a sweep predicts and scores. Test stays sealed."""
 GATED_REQUESTS = 80
 """Requests timed alone where the 95th percentile has a limit: its interval has an upper end from 72 on."""
+MAX_PROPOSALS = 1000
+"""The most arms of a search that is bounded by time, money or tokens alone."""
+ENDS_OF_A_SEARCH = frozenset({"arms", "budget_hours", "stop_at", "patience", "pruner", "objectives", "constraints"})
+"""What a search is told that leaves its earlier proposals as good as they were."""
 
 
 def build_plan(loaded: LoadedSpec) -> Plan:
@@ -32,11 +37,9 @@ def build_plan(loaded: LoadedSpec) -> Plan:
     arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
 
     Raises:
-        SpecError: for two places that stand for the same arm, for a benchmark that does not exist, and for a search,
-            which this version cannot run.
+        SpecError: for two places that stand for the same arm, and for a benchmark that does not exist.
         UsageError: when the models or the data cannot be settled; a SpecError with the places of all that are wrong.
     """
-    refuse_searches(loaded)
     refuse_unknown_benchmarks(loaded)
     data, models = settle(loaded)
     experiment = _Expander(loaded, data, list(zip(loaded.models, models, strict=True)))
@@ -57,19 +60,36 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         execute=loaded.spec.execute,
         arms=tuple(arms),
         runs=tuple(runs),
+        searches=tuple(experiment.searches()),
     )
 
 
 def needs_base_runs(loaded: LoadedSpec) -> bool:
     """Whether benchmarks are asked for, some arm is trained, and none runs on the base as it is."""
-    trained = [method.config.trained for method in loaded.arms]
+    trained = [
+        *(method.config.trained for method in loaded.arms),
+        *(search.sample.trained for search in loaded.searches),
+    ]
     return bool(loaded.spec.benchmarks.tasks) and bool(trained) and all(trained)
 
 
 def count_runs(loaded: LoadedSpec) -> int:
-    """How many runs the plan of a spec has."""
+    """How many runs the plan of a spec has, those included that its searches may propose."""
     models = len(loaded.models)
-    return models * len(loaded.arms) * len(loaded.spec.seeds) + models * needs_base_runs(loaded)
+    arms = len(loaded.arms) + sum(count_proposals(loaded, search) for search in loaded.searches)
+    return models * arms * len(loaded.spec.seeds) + models * needs_base_runs(loaded)
+
+
+def count_proposals(loaded: LoadedSpec, searched: SearchedMethod) -> int:
+    """The most arms that a search may try on one model: by its own word, the spec's budget and the size of its space.
+
+    A search that time or money bounds may go on for as many as MAX_PROPOSALS.
+    """
+    search, budget = searched.search, loaded.spec.budget
+    bounded = search.budget_hours or budget.training_tokens or budget.arms_per_method
+    own = search.arms or (MAX_PROPOSALS if bounded else DEFAULT_ARMS)
+    size = space_size(searched.dimensions)
+    return min(number for number in (own, budget.arms_per_method, size) if number is not None)
 
 
 def arm_label(name: str, varied: dict[str, Any], ordinals: dict[str, int]) -> str:
@@ -160,16 +180,38 @@ class _Expander:
         ]
 
     def _shared(self) -> dict[str, Any]:
-        """What all arms have in common."""
-        return {
-            "data": [self.data.content, self.spec.data.splits.model_dump(mode="json"), *self._groups()],
-            "task": self.spec.task.model_dump(mode="json"),
-            "benchmarks": self.spec.benchmarks.model_dump(mode="json"),
-        }
+        return identity.shared_by_arms(self.data, self.spec.task, self.spec.benchmarks)
 
-    def _groups(self) -> list[str]:
-        """What rows belong together, for those specs that say it."""
-        return [] if self.spec.data.cluster_by is None else [self.spec.data.cluster_by]
+    def searches(self) -> Iterator[PlannedSearch]:
+        """Every search on every model."""
+        for searched in self.loaded.searches:
+            config = searched.sample.model_dump(mode="json")
+            told = searched.search.model_dump(mode="json", exclude=set(ENDS_OF_A_SEARCH))
+            for spec, model in self.models:
+                name = searched.name
+                varied = {"model": _model_name(spec, self.models)} if len(self.models) > 1 else {}
+                arm = Arm(
+                    arm_id=identity.arm_id(self.id, name, model, config, self._shared()),
+                    method_name=name,
+                    family=METHODS.load(searched.sample.type).family,
+                    label=arm_label(name, varied, {}),
+                    model=model,
+                    method=config,
+                    varied=varied,
+                    place=searched.place,
+                )
+                fields = {**searched.fields, "search": told}
+                arms = count_proposals(self.loaded, searched)
+                yield PlannedSearch(
+                    search_id=identity.search_id(self.id, name, model, fields, self._shared()),
+                    search=searched.search.model_copy(update={"arms": arms}),
+                    dimensions=searched.dimensions,
+                    fields=searched.fields,
+                    arm=arm,
+                    run=with_stages(self._config(arm, self.spec.seeds[0], SPLITS)),
+                    seeds=tuple(self.spec.seeds),
+                    training_tokens=self.spec.budget.training_tokens,
+                )
 
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
@@ -211,6 +253,14 @@ class _Expander:
             splits=splits,
             stages=(),
         )
+
+
+def with_stages(run: RunConfig) -> RunConfig:
+    """The same run, every stage named."""
+    dataset = identity.dataset_key(run.data, run.task)
+    metrics = _metric_definitions(run.task.metrics, Path(run.data.root))
+    benchmarks = _benchmark_versions(run.benchmarks, Path(run.data.root))
+    return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
 
 def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:

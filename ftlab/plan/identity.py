@@ -68,6 +68,31 @@ def arm_id(experiment: str, method_name: str, model: ModelRef, method: dict[str,
     return f"a{digest(identity, 12)}"
 
 
+def shared_by_arms(data: DataRef, task: TaskSpec, benchmarks: BenchmarkSpec) -> dict[str, Any]:
+    """What all arms of an experiment have in common."""
+    groups = [] if data.spec.cluster_by is None else [data.spec.cluster_by]
+    return {
+        "data": [data.content, data.spec.splits.model_dump(mode="json"), *groups],
+        "task": task.model_dump(mode="json"),
+        "benchmarks": benchmarks.model_dump(mode="json"),
+    }
+
+
+def search_id(
+    experiment: str, method_name: str, model: ModelRef, fields: dict[str, Any], shared: dict[str, Any]
+) -> str:
+    """A search's id: what its earlier proposals still hold for. `fields` are the method's, ranges included, and what
+    the search is told but for how long it goes on."""
+    identity = {
+        "experiment": experiment,
+        "search": method_name,
+        "model": _model(model),
+        "fields": fields,
+        "shared": shared,
+    }
+    return f"s{digest(identity, 12)}"
+
+
 def run_id(arm: str, seed: int) -> str:
     """A run's id: its arm and its seed."""
     return f"r{digest({'arm': arm, 'seed': seed}, 12)}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, PriceSpec, TaskSpec
+from ftlab.spec.searches import Dimension, SearchSpec
 
 StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
 
@@ -111,6 +112,25 @@ class Arm(Record):
     """`file:line:col` of the method in the spec; of the benchmarks for the base model itself."""
 
 
+class PlannedSearch(Record):
+    """A search over one method on one model. Its arms join the plan as they are proposed."""
+
+    search_id: str
+    """A hash of all that makes earlier proposals still hold, so not of how long the search goes on."""
+    search: SearchSpec
+    """As the spec says, `arms` settled by the spec's budget."""
+    dimensions: tuple[Dimension, ...]
+    fields: dict[str, Any]
+    """The method with its ranges; a proposal replaces each of them by a value."""
+    arm: Arm
+    """One point of the space as an arm. It is no arm of the plan, but what its arms are made like."""
+    run: RunConfig
+    """Its run with the first seed."""
+    seeds: tuple[int, ...]
+    training_tokens: int | None = None
+    """What all its arms together may train on."""
+
+
 class Plan(Record):
     """A whole experiment, expanded. Written to `resolved.json`."""
 
@@ -127,3 +147,5 @@ class Plan(Record):
     execute: ExecuteSpec
     arms: tuple[Arm, ...]
     runs: tuple[RunConfig, ...]
+    searches: tuple[PlannedSearch, ...] = ()
+    """Their arms and runs, as far as they are proposed, are among those above."""

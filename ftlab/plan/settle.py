@@ -8,19 +8,6 @@ from ftlab.spec.load import LoadedSpec
 from ftlab.spec.placed import problem_of
 
 
-def refuse_searches(loaded: LoadedSpec) -> None:
-    """Raise SpecError for every search, which this version cannot run."""
-    problems = [
-        loaded.place("methods", search.name, "search").problem(
-            ("methods", search.name, "search"),
-            "this version checks searches but cannot run them yet; use {grid: [...]} instead, or leave the method out",
-        )
-        for search in loaded.searches
-    ]
-    if problems:
-        raise SpecError(problems)
-
-
 def refuse_unknown_benchmarks(loaded: LoadedSpec) -> None:
     """Raise SpecError for every benchmark that does not exist: before anything is fetched or trained."""
     tasks = loaded.spec.benchmarks.tasks

@@ -6,7 +6,8 @@ wrong type is passed over: the schema has reported it already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,8 +15,10 @@ from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Reg
 from ftlab.errors import Problem
 from ftlab.spec.judge import JUDGE, wrong_question
 from ftlab.spec.measures import MEASURES
+from ftlab.spec.metrics import DEFAULT_METRICS, metric_entry
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup
+from ftlab.spec.searches import OBJECTIVES, parse_constraint
 from ftlab.spec.task_checks import TaskChecker
 from ftlab.spec.tree import Node
 
@@ -42,6 +45,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.prices()
     checker.judge()
     checker.forgetting()
+    checker.searches()
     checker.distinct(("seeds",), "seed")
 
 
@@ -53,6 +57,13 @@ def is_folder(source: str) -> bool:
 def is_file(source: str) -> bool:
     """Whether a data source names a file rather than a hub id."""
     return is_folder(source) or source.lower().endswith(DATA_ENDINGS)
+
+
+def _metric_keys(metrics: Sequence[Any]) -> Iterator[str]:
+    """The keys of the metrics that are in order; what is wrong with the others is told elsewhere."""
+    for metric in metrics:
+        with suppress(ValueError, AttributeError, TypeError):
+            yield metric_entry(metric).key
 
 
 class _Checker:
@@ -136,6 +147,24 @@ class _Checker:
         if without:
             names = ", ".join(shown(name) for name in without)
             self._note(path, f"needs a price for {names}: prices.machine_hour, or prices.hosted for each method")
+
+    def searches(self) -> None:
+        """What a search must keep to is a metric of the task or a cost."""
+        methods = self._value(("methods",), None)
+        metrics = self._value(("task", "metrics"), None)
+        kind = self._value(("task", "type"), None)
+        given = (
+            metrics
+            if isinstance(metrics, list)
+            else {str(type_): keys for type_, keys in DEFAULT_METRICS.items()}.get(str(kind), ())
+        )
+        known = [*_metric_keys(given), *OBJECTIVES]
+        for name in methods if isinstance(methods, dict) else {}:
+            for path, text in self._texts(("methods", name, "search", "constraints")):
+                limit = parse_constraint(text)
+                if limit is not None and limit.name not in known:
+                    near = suggest(limit.name, known)
+                    self._note(path, f"no metric '{shown(limit.name)}'{near} (there are: {', '.join(known)})")
 
     def forgetting(self) -> None:
         """Every key of the mapping is a benchmark of this spec, one of its measures, a group, or `default`."""

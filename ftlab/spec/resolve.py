@@ -14,7 +14,8 @@ from ftlab.catalog import METHODS, suggest
 from ftlab.errors import FtlabError, Problem
 from ftlab.spec.problems import problems_from
 from ftlab.spec.scalars import found_value, shown
-from ftlab.spec.schema import MethodConfig, SearchSpec, TrainFields, TrainSpec
+from ftlab.spec.schema import MethodConfig, TrainFields, TrainSpec
+from ftlab.spec.searches import Dimension, SearchSpec, read_dimensions, search_problems
 from ftlab.spec.space import RESERVED, count_points, points, ranged_form, ranges, sample_point
 from ftlab.spec.tree import Node, dotted
 
@@ -46,6 +47,11 @@ class SearchedMethod:
     name: str
     search: SearchSpec
     place: str
+    dimensions: tuple[Dimension, ...]
+    fields: dict[str, Any]
+    """The method's own values over those of `train:`, ranges included; a proposal replaces each range by a value."""
+    sample: MethodConfig
+    """One point of the space, to check and to reckon with before there is a proposal."""
 
 
 def resolve_methods(tree: Node, problems: list[Problem]) -> tuple[list[ResolvedMethod], list[SearchedMethod]]:
@@ -89,6 +95,7 @@ class _Resolver:
         self.place = tree.place_of(self.path, key=True)
         self.problems: list[Problem] = []
         self.search: SearchedMethod | None = None
+        self.form: BaseModel | None = None
 
     def arms(self) -> list[ResolvedMethod]:
         """Every point of the entry; none when there are problems, or when a search will propose them."""
@@ -142,7 +149,8 @@ class _Resolver:
         hints = {}
         if not config.trained:
             hints = dict.fromkeys(TrainFields.model_fields, f": a method of type {plain['type']} trains nothing")
-        return self._validated(form, plain, form, hints) is not None
+        self.form = self._validated(form, plain, form, hints)
+        return self.form is not None
 
     def _validated(
         self,
@@ -197,11 +205,17 @@ class _Resolver:
         return self._validated(config, values, config)
 
     def _resolve_search(self, plain: dict[str, Any], config: type[MethodConfig]) -> None:
-        """Check one point of the searched space, so that values that never fit are told now."""
+        """Check the search against its space, and one point of it, so that values that never fit are told now."""
         fields = {key: value for key, value in plain.items() if key not in ("variants", "search")}
-        if self._config(config, sample_point(fields)) is not None:
-            search = SearchSpec.model_validate(plain["search"])
-            self.search = SearchedMethod(self.name, search, str(self.place))
+        sample = self._config(config, sample_point(fields))
+        if sample is None or self.form is None:
+            return
+        search = SearchSpec.model_validate(plain["search"])
+        dimensions = read_dimensions(self.form.model_dump(), list(ranges(fields)))
+        for path, message in search_problems(search, dimensions):
+            self._note(path, message)
+        values = {**self.train, **fields} if config.trained else fields
+        self.search = SearchedMethod(self.name, search, str(self.place), tuple(dimensions), values, sample)
 
 
 def _resolved(config: MethodConfig, path: Path) -> Any:

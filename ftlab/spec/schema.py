@@ -138,21 +138,6 @@ class MetricOptions(Block):
     """What a metric can be told; each metric adds its own fields."""
 
 
-class SearchSpec(Block):
-    """An Optuna search over a method's ranges."""
-
-    sampler: Literal["tpe", "random", "gp", "cmaes", "nsga2", "grid"] = "tpe"
-    """Proposes the next arm."""
-    arms: Annotated[int, Field(ge=1)] | None = None
-    """How many arms to try."""
-    pruner: Literal["none", "median", "successive_halving", "hyperband", "wilcoxon"] = "none"
-    """Ends hopeless arms early."""
-    budget_hours: Annotated[float, Field(gt=0)] | None = None
-    """Stop proposing after this many hours."""
-    seed: int = 0
-    """Makes the proposals repeatable."""
-
-
 class EarlyStopping(Block):
     """Stop when the validation loss no longer falls."""
 
@@ -316,6 +301,15 @@ class ExecuteSpec(Block):
     understands. The address is never stored."""
 
 
+class BudgetSpec(Block):
+    """What every searched method may spend, so that none wins by more tries."""
+
+    arms_per_method: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """The most arms that a search tries, whatever it says itself."""
+    training_tokens: Annotated[int, Field(ge=1)] | None = None
+    """A search proposes nothing more once its arms have trained on so many tokens."""
+
+
 class ExperimentSpec(Block):
     """One question, and everything that is needed to answer it. `methods` is checked by `ftlab.spec.load`."""
 
@@ -347,6 +341,8 @@ class ExperimentSpec(Block):
     """What things cost. Without prices costs are shown as time; nothing here changes a result."""
     execute: ExecuteSpec = ExecuteSpec()
     """How the runs are executed; nothing here changes a result."""
+    budget: BudgetSpec = BudgetSpec()
+    """What every searched method may spend, so that none wins by more tries."""
 
     @model_validator(mode="before")
     @classmethod

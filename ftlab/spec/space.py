@@ -20,12 +20,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ftlab.spec.scalars import found_value
-from ftlab.spec.schema import Block, MethodConfig, SearchSpec
+from ftlab.spec.schema import Block, MethodConfig
+from ftlab.spec.searches import SearchSpec
 
 MAX_VALUES = 1000
 """The longest grid, choice or list of variants."""
 
-RANGE_KEYS = ("grid", "choice", "low", "high", "log", "step")
+RANGE_KEYS = ("grid", "choice", "low", "high", "log", "step", "when")
 RESERVED = ("type", "variants", "search")
 """The keys of a method that are not fields to be varied."""
 
@@ -120,7 +121,8 @@ class _Ranged:
     def _one_of(self, handler: GetCoreSchemaHandler, key: str, about: str) -> CoreSchema:
         values = core_schema.list_schema(handler.generate_schema(self.value), min_length=1, max_length=MAX_VALUES)
         distinct = core_schema.no_info_after_validator_function(_no_repeats, values)
-        return _mapping({key: _field(distinct, about)})
+        condition = {} if key == "grid" else {"when": _condition()}
+        return _mapping({key: _field(distinct, about), **condition})
 
     def _between(self, handler: GetCoreSchemaHandler) -> CoreSchema:
         number = _number(self.value)
@@ -134,6 +136,7 @@ class _Ranged:
             "high": _field(bound, "The largest value that a search proposes."),
             "log": _field(core_schema.bool_schema(), "Spread the proposals evenly over orders of magnitude.", False),
             "step": _field(step, "Propose only low, low + step, and so on.", False),
+            "when": _condition(),
         }
         return core_schema.no_info_after_validator_function(_ordered, _mapping(fields))
 
@@ -141,6 +144,12 @@ class _Ranged:
 def _field(schema: CoreSchema, about: str, required: bool = True) -> core_schema.TypedDictField:
     metadata = {"pydantic_js_updates": {"description": about}}
     return core_schema.typed_dict_field(schema, required=required, metadata=metadata)
+
+
+def _condition() -> core_schema.TypedDictField:
+    about = "Search this field only where other searched fields have these values, e.g. {use_dora: true, r: [8, 16]}."
+    conditions = core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema(), min_length=1)
+    return _field(conditions, about, False)
 
 
 def _mapping(fields: dict[str, core_schema.TypedDictField]) -> CoreSchema:

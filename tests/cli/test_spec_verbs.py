@@ -77,12 +77,13 @@ class TestValidate:
         assert json.loads(out)["valid"] is False
         assert err == ""
 
-    def test_a_search_is_valid_and_said_to_wait(self, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_search_is_valid_and_planned(self, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
         text = SPEC.replace("{type: lora, r: {grid: [8, 16]}}", "{type: lora, r: {choice: [8, 16]}, search: {}}")
         spec.write_text(text)
         assert main(["validate", str(spec)]) == 0
-        assert "'lora' has a search, which this version checks but cannot run yet" in capsys.readouterr().out
-        assert main(["plan", str(spec)]) == 2
+        assert "'lora' is searched by tpe: up to 2 arms" in capsys.readouterr().out
+        assert main(["plan", str(spec)]) == 0
+        assert "lora: tpe over r, up to 2 arms" in capsys.readouterr().out
 
 
 class TestPlan:

@@ -10,6 +10,7 @@ import pytest
 
 from ftlab.errors import SpecError
 from ftlab.plan.expand import arm_label, build_plan, count_runs
+from ftlab.plan.propose import with_samples
 from ftlab.plan.run import Plan
 from ftlab.spec.load import LoadedSpec
 
@@ -181,14 +182,13 @@ def test_equal_arms_are_refused_with_both_places(
     assert f"spec.yaml:{places[1]}:3" in problem.message
 
 
-def test_a_search_is_refused_with_one_sentence(load: Loader) -> None:
+def test_a_search_is_planned_without_arms_until_it_proposes_some(load: Loader) -> None:
     change = ("full: {type: full}", "found: {type: lora, r: {choice: [4, 8]}, search: {}}")
-    with pytest.raises(SpecError) as caught:
-        build_plan(load(change))
-    (problem,) = caught.value.problems
-    assert problem.path == "methods.found.search"
-    assert "checks searches but cannot run them yet" in problem.message
-    assert (problem.line, problem.column) == (14, 44)
+    plan = build_plan(load(change))
+    (search,) = plan.searches
+    assert (search.arm.method_name, search.search.arms) == ("found", 2), "no more arms than there are points"
+    assert all(arm.method_name != "found" for arm in plan.arms)
+    assert [arm.method["r"] for arm in with_samples(plan).arms if arm.method_name == "found"] == [4]
 
 
 def test_labels_are_short_whatever_was_varied() -> None:

@@ -99,7 +99,7 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
     loaded = load(
         "p: {type: prompt}\n"
         "t: {type: lora, r: {choice: [4, 8]}, learning_rate: {low: 1e-5, high: 1e-2, log: true},\n"
-        "    search: {sampler: tpe, arms: 20, pruner: hyperband}}",
+        "    search: {sampler: tpe, arms: 20}}",
         root,
     )
     assert [arm.name for arm in loaded.arms] == ["p"]
@@ -133,6 +133,17 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
             "{use_dora: {low: 0, high: 1}, search: {}}",
             "methods.m.use_dora: expected a literal, {grid: [...]} or {choice: [...]}; low and high are for numbers",
         ),
+        ("{r: {choice: [1, 2]}, search: {sampler: gp}}", "methods.m.search.sampler: 'gp' needs a {low, high} range"),
+        ("{r: {choice: [1, 2]}, search: {sampler: cmaes}}", "methods.m.r: 'cmaes' searches numbers alone"),
+        ("{lora_dropout: {low: 0, high: 0.5}, search: {sampler: grid}}", "methods.m.lora_dropout: a grid needs a"),
+        ("{r: {choice: [1]}, search: {pruner: median}}", "methods.m.search.pruner: this version runs every proposed"),
+        ("{r: {choice: [1]}, search: {objectives: [speed]}}", "methods.m.search.objectives.0: unknown objective"),
+        ("{r: {choice: [1]}, search: {constraints: [x < 1]}}", "methods.m.search.constraints.0: expected 'name <="),
+        (
+            "{r: {choice: [1]}, search: {constraints: [acuracy >= 0.5]}}",
+            "methods.m.search.constraints.0: no metric 'acuracy', did you mean 'accuracy'?",
+        ),
+        ("{r: {choice: [1], when: {epochs: 1}}, search: {}}", "methods.m.r.when.epochs: expected a searched field"),
         ("{search: {}}", "methods.m.search: expected at least one {choice: [...]} or {low, high} to search over"),
         (
             "{r: {choice: [1, 2]}, search: {sampler: tpr}}",

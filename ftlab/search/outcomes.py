@@ -1,0 +1,71 @@
+"""What came of an arm, read from the journals of its runs: never from test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from ftlab.events import EventType, Status
+from ftlab.execute.attempts import list_attempts, read_end, run_folder
+from ftlab.plan.run import RunConfig
+from ftlab.search.base import State
+from ftlab.spec.searches import COSTS
+from ftlab.store.journal import read_events
+
+VALIDATION = "validation"
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """One run: how its newest attempt stands, and what all its attempts took."""
+
+    state: State = State.RUNNING
+    figures: dict[str, float] = field(default_factory=dict)
+    """Metrics on validation and costs, by name."""
+    directions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def read_run(results: Path, config: RunConfig) -> RunOutcome:
+    """How one run stands by its files."""
+    outcome = RunOutcome()
+    attempts = list_attempts(run_folder(results, config))
+    for attempt in attempts:
+        try:
+            events, _ = read_events(attempt / "events.jsonl")
+        except FileNotFoundError:
+            continue
+        if events:
+            outcome.seconds += events[-1]["ts"] - events[0]["ts"]
+        outcome.figures.clear()
+        for event in events:
+            if event["type"] == EventType.METRICS and event["split"] == VALIDATION:
+                for row in event["rows"]:
+                    outcome.directions[row["key"]] = row["direction"]
+                    if row["value"] is not None:
+                        outcome.figures[row["key"]] = float(row["value"])
+            elif event["type"] == EventType.STAGE:
+                costs = {name: event["summary"][name] for name in COSTS if event["summary"].get(name) is not None}
+                outcome.figures.update({name: float(value) for name, value in costs.items()})
+    end = read_end(attempts[-1]) if attempts else None
+    if end is not None:
+        outcome.state = {Status.COMPLETE: State.COMPLETE, Status.PRUNED: State.PRUNED}.get(end.status, State.FAILED)
+    return outcome
+
+
+def arm_state(runs: Sequence[RunOutcome]) -> State:
+    """An arm is what its worst run is; one that still runs leaves it open."""
+    states = {run.state for run in runs}
+    for state in (State.RUNNING, State.FAILED, State.PRUNED):
+        if state in states:
+            return state
+    return State.COMPLETE
+
+
+def mean_figure(runs: Sequence[RunOutcome], name: str) -> float | None:
+    """The mean over the runs (the seeds) of an arm; None where one lacks it."""
+    values = [run.figures.get(name) for run in runs]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None

@@ -1,0 +1,120 @@
+"""The searches of one plan, asked in turn for the next arm. All they know is on disk: see `ftlab.search.base`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftlab.catalog import SEARCHERS
+from ftlab.errors import UsageError
+from ftlab.plan.propose import grown, proposed_arm
+from ftlab.plan.run import Arm, Plan, PlannedSearch, RunConfig
+from ftlab.search.base import Direction, Past, Proposal, Searcher, Space, State, propose_new
+from ftlab.search.budget import enough
+from ftlab.search.outcomes import RunOutcome, arm_state, mean_figure, read_run
+from ftlab.search.records import Proposals
+from ftlab.spec.searches import parse_constraint
+
+
+class SearchSession:
+    """Grows a plan by what its searches propose. One per session of a coordinator."""
+
+    def __init__(self, plan: Plan, results: Path) -> None:
+        """Takes up every proposal that is on record, those included that a kill kept from the plan."""
+        self.plan = plan
+        self._results = results
+        self._ended: dict[str, RunOutcome] = {}
+        self._searches = [_Search(search, results) for search in plan.searches]
+        for search in self._searches:
+            for proposal in search.proposals.read():
+                self._grow(search.planned, proposal)
+
+    def propose(self) -> list[RunConfig]:
+        """The runs of one new arm, of the search that has proposed least; none when every search has ended.
+
+        The proposal is on disk and in `plan` when this returns. Raises StorageError.
+        """
+        known = [(search, search.proposals.read()) for search in self._searches]
+        for search, proposals in sorted(known, key=lambda pair: len(pair[1])):
+            while (proposal := self._next(search, proposals)) is not None:
+                search.proposals.add(len(proposals), proposal)
+                proposals.append(proposal)
+                if runs := self._grow(search.planned, proposal):
+                    return runs
+        return []
+
+    def _grow(self, search: PlannedSearch, proposal: Proposal) -> list[RunConfig]:
+        """Add the arm of a proposal; its runs when it is new. A point that the method refuses stays a failed one."""
+        arm = _arm(search, proposal)
+        before = {run.run_id for run in self.plan.runs}
+        if arm is not None:
+            self.plan = grown(self.plan, search, arm)
+        return [run for run in self.plan.runs if run.run_id not in before]
+
+    def _next(self, search: _Search, proposals: list[Proposal]) -> Proposal | None:
+        outcomes = [self._outcomes(_arm(search.planned, proposal)) for proposal in proposals]
+        runs = [run for outcome in outcomes for run in outcome]
+        directions = self._directions(search.planned, runs)
+        past = [self._past(search, one, found) for one, found in zip(proposals, outcomes, strict=True)]
+        hours = sum(run.seconds for run in runs) / 3600
+        tokens = sum(run.figures.get("train_tokens", 0.0) for run in runs)
+        if enough(search.planned, past, directions[0], hours, tokens) is not None:
+            return None
+        told = search.planned.search
+        space = Space(search.planned.dimensions, directions, len(told.constraints), told.arms or len(past) + 1)
+        searcher: Searcher = SEARCHERS.load(told.sampler)(space)
+        return propose_new(searcher, space, past, search.planned.search_id, told.seed)
+
+    def _outcomes(self, arm: Arm | None) -> list[RunOutcome]:
+        return [self._outcome(run) for run in self.plan.runs if arm is not None and run.arm_id == arm.arm_id]
+
+    def _outcome(self, run: RunConfig) -> RunOutcome:
+        """Read once when it cannot change any more: a failed run may be tried again."""
+        if run.run_id in self._ended:
+            return self._ended[run.run_id]
+        outcome = read_run(self._results, run)
+        if outcome.state in (State.COMPLETE, State.PRUNED):
+            self._ended[run.run_id] = outcome
+        return outcome
+
+    def _directions(self, search: PlannedSearch, runs: list[RunOutcome]) -> tuple[Direction, ...]:
+        """Costs are made smaller; which way is better for the deciding metric, its own rows say."""
+        metric = self.plan.decision.metric
+        lower = any(run.directions.get(metric) == "lower" for run in runs)
+        quality: Direction = "minimize" if lower else "maximize"
+        return tuple(quality if name == "quality" else "minimize" for name in search.search.objectives)
+
+    def _past(self, search: _Search, proposal: Proposal, runs: list[RunOutcome]) -> Past:
+        if not runs:
+            return Past(proposal, State.FAILED)
+        state = arm_state(runs)
+        if state is not State.COMPLETE:
+            return Past(proposal, state)
+        values = [mean_figure(runs, self._figure(name)) for name in search.planned.search.objectives]
+        limits = [(limit, mean_figure(runs, self._figure(limit.name))) for limit in search.constraints]
+        objectives = tuple(value for value in values if value is not None)
+        excess = tuple(limit.excess(value) for limit, value in limits if value is not None)
+        if len(objectives) < len(values) or len(excess) < len(limits):
+            return Past(proposal, State.FAILED)
+        return Past(proposal, State.COMPLETE, objectives, excess)
+
+    def _figure(self, name: str) -> str:
+        return self.plan.decision.metric if name == "quality" else name
+
+
+class _Search:
+    """One search, its records and its constraints."""
+
+    def __init__(self, planned: PlannedSearch, results: Path) -> None:
+        self.planned = planned
+        self.proposals = Proposals(results, planned)
+        self.constraints = [
+            limit for text in planned.search.constraints if (limit := parse_constraint(text)) is not None
+        ]
+
+
+def _arm(search: PlannedSearch, proposal: Proposal) -> Arm | None:
+    """None for a point that the method refuses."""
+    try:
+        return proposed_arm(search, proposal.values)
+    except UsageError:
+        return None

@@ -1,0 +1,82 @@
+"""Every sampler against the contract, and what spaces and budgets add to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftlab.catalog import SEARCHERS
+from ftlab.plan.identity import canonical_json
+from ftlab.search.base import Past, Space, State, propose_new
+from ftlab.spec.searches import Dimension
+from ftlab.testing.searcher_contract import SearcherContract
+
+
+class TestTpe(SearcherContract):
+    sampler = "tpe"
+
+
+class TestRandom(SearcherContract):
+    sampler = "random"
+
+
+class TestGp(SearcherContract):
+    sampler = "gp"
+    arms = 14
+
+
+class TestNsga2(SearcherContract):
+    sampler = "nsga2"
+
+
+class TestCmaEs(SearcherContract):
+    sampler = "cmaes"
+
+
+class TestGrid(SearcherContract):
+    sampler = "grid"
+    dimensions = (
+        Dimension(path=("learning_rate",), low=0.001, high=0.005, step=0.002),
+        Dimension(path=("r",), low=1, high=8),
+    )
+
+
+CONDITIONAL = (
+    Dimension(path=("kind",), choices=[True, 1, [1, 2], None]),
+    Dimension(path=("size",), low=1, high=3, when={"kind": [[1, 2]]}),
+)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "grid"])
+def test_a_finite_space_with_conditions_is_searched_whole_and_then_ends(sampler: str) -> None:
+    space = Space(CONDITIONAL, ("maximize",), arms=50)
+    past: list[Past] = []
+    while (proposal := propose_new(SEARCHERS.load(sampler)(space), space, past, "s", 0)) is not None:
+        past.append(Past(proposal, State.COMPLETE, (0.5,)))
+    assert len({canonical_json(one.proposal.values) for one in past}) == len(past) == 6
+    assert all(("size" in one.proposal.values) == (one.proposal.values["kind"] == [1, 2]) for one in past)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_several_objectives_are_searched(sampler: str) -> None:
+    space = Space((Dimension(path=("x",), low=0.0, high=1.0),), ("maximize", "minimize"), arms=15)
+    past: list[Past] = []
+    for _ in range(15):
+        proposal = propose_new(SEARCHERS.load(sampler)(space), space, past, "s", 0)
+        assert proposal is not None
+        x = proposal.values["x"]
+        past.append(Past(proposal, State.COMPLETE, (x, x * x)))
+    assert len({one.proposal.values["x"] for one in past}) == 15
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_constraint_is_heeded(sampler: str) -> None:
+    """Larger is better, but only up to 0.5."""
+    space = Space((Dimension(path=("x",), low=0.0, high=1.0),), ("maximize",), constraints=1, arms=24)
+    past: list[Past] = []
+    for _ in range(24):
+        proposal = propose_new(SEARCHERS.load(sampler)(space), space, past, "s", 0)
+        assert proposal is not None
+        x = proposal.values["x"]
+        past.append(Past(proposal, State.COMPLETE, (x,), (x - 0.5,)))
+    late = [one.proposal.values["x"] for one in past[8:]]
+    assert sum(x <= 0.55 for x in late) > len(late) / 2, late
