@@ -317,8 +317,7 @@ def _few_groups(facts: Facts, split: str, examples: int, clusters: int | None) -
 
 
 def _dataset_key(facts: Facts) -> str:
-    keys = (run.stages["dataset", ""] for arm in facts.arms for run in arm.runs if ("dataset", "") in run.stages)
-    return next(keys, "")
+    return next((arm.dataset for arm in facts.arms if arm.dataset), "")
 
 
 def _updated_at(cursor: duckdb.DuckDBPyConnection, facts: Facts) -> str:

@@ -109,8 +109,7 @@ def update_comparisons(connection: duckdb.DuckDBPyConnection) -> int:
                     fresh += compute()
         stale = held - kept
         if stale or fresh:
-            _replace(connection, experiment_id, stale, fresh)
-            _adjust_explored(connection, facts)
+            _replace(connection, facts, stale, fresh)
             changed += len(stale | {row.slot for row in fresh})
     return changed
 
@@ -207,8 +206,7 @@ def _sliced(
         before, after = (seed_rows(side, "scores", split, scores) for side in (baseline, arm))
         found: list[Slice] = []
         if before is not None and after is not None:
-            dataset = next((run.stages["dataset", ""] for run in arm.runs if ("dataset", "") in run.stages), "")
-            rows = read_rows(connection, list(scores), metric, dataset, split)
+            rows = read_rows(connection, list(scores), metric, arm.dataset, split)
             if len(rows) == before.shape[1]:
                 clusters = clusters_of(connection, facts, baseline, split, metric, scores)
                 sign = -1.0 if facts.direction(split, metric) == "lower" else 1.0
@@ -372,27 +370,34 @@ def _held(connection: duckdb.DuckDBPyConnection, experiment_id: str) -> set[Slot
 
 def _adjust_explored(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:
     """Benjamini and Hochberg's p values of all rows that are explored: of other metrics by split, and of benchmarks."""
+    import pyarrow as pa
+
     rows = connection.execute(
-        "SELECT kind, coalesce(split, ''), metric, arm_id, coalesce(task, ''), inputs, p, p_adjusted FROM comparisons "
-        "WHERE experiment_id = ? AND (kind = 'benchmark' OR (kind = 'method' AND metric <> ?)) ORDER BY ALL",
+        "SELECT rowid, kind, split, p, p_adjusted FROM comparisons "
+        "WHERE experiment_id = ? AND (kind = 'benchmark' OR (kind = 'method' AND metric <> ?))",
         [facts.experiment_id, facts.metric],
     ).fetchall()
-    explored: dict[tuple[str, str], list[Any]] = {}
+    explored: dict[tuple[str, str | None], list[Any]] = {}
     for row in rows:
-        explored.setdefault((row[0], row[1]), []).append(row)
-    for members in explored.values():
-        for row, value in zip(members, benjamini_hochberg([row[6] for row in members]), strict=True):
-            if value != row[7]:
-                connection.execute(
-                    "UPDATE comparisons SET p_adjusted = ? WHERE experiment_id = ? AND kind = ? AND metric = ? "
-                    "AND coalesce(split, '') = ? AND arm_id = ? AND coalesce(task, '') = ? AND inputs = ?",
-                    [value, facts.experiment_id, row[0], row[2], row[1], row[3], row[4], row[5]],
-                )
+        explored.setdefault((row[1], row[2]), []).append(row)
+    moved = [
+        {"id": row[0], "value": value}
+        for members in explored.values()
+        for row, value in zip(members, benjamini_hochberg([row[3] for row in members]), strict=True)
+        if value != row[4]
+    ]
+    if moved:
+        connection.register("moved", pa.Table.from_pylist(moved))
+        connection.execute(
+            "UPDATE comparisons SET p_adjusted = moved.value FROM moved WHERE comparisons.rowid = moved.id"
+        )
+        connection.unregister("moved")
 
 
 def _replace(
-    connection: duckdb.DuckDBPyConnection, experiment_id: str, stale: set[Slot], fresh: Sequence[Comparison]
+    connection: duckdb.DuckDBPyConnection, facts: Facts, stale: set[Slot], fresh: Sequence[Comparison]
 ) -> None:
+    """Rows that go and rows that come, and what they change about the corrections: all of it or nothing."""
     import pyarrow as pa
 
     connection.begin()
@@ -401,12 +406,13 @@ def _replace(
             connection.execute(
                 "DELETE FROM comparisons WHERE experiment_id = ? AND kind = ? AND metric = ? "
                 "AND coalesce(split, '') = ? AND arm_id = ? AND coalesce(task, '') = ? AND inputs = ?",
-                [experiment_id, kind, metric, split, arm, task, inputs],
+                [facts.experiment_id, kind, metric, split, arm, task, inputs],
             )
         if fresh:
             connection.register("fresh_comparisons", pa.Table.from_pylist([asdict(row) for row in fresh]))
             connection.execute("INSERT INTO comparisons BY NAME SELECT * FROM fresh_comparisons")
             connection.unregister("fresh_comparisons")
+        _adjust_explored(connection, facts)
         connection.commit()
     except BaseException:
         connection.rollback()

@@ -7,7 +7,6 @@ by every measure of a benchmark), so their intervals are widened to hold togethe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -16,12 +15,11 @@ from ftlab.decide.costs import Summaries
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.gates import Rule, gate_around, gate_within
 from ftlab.decide.measure import item_scores, seed_rows
-from ftlab.decide.pairs import Pair, on_shared
+from ftlab.decide.pairs import Pair, on_shared, stretched
 from ftlab.decide.view import ChangedAnswer, Drift, Estimate, Gate, PairedDifference
 from ftlab.spec.measures import BEHAVIOUR, MEASURES, Measure
 from ftlab.statistics.multiple import holm
 from ftlab.statistics.paired import PairedResult
-from ftlab.statistics.simultaneous import widening
 
 PER_ARM = 6
 """Changed answers that are shown of an arm."""
@@ -60,13 +58,8 @@ def drift_pairs(
 
 def _widened(pair: Pair, family: int) -> Pair:
     arm, result, dropped = pair
-    if result.estimate is None or result.low is None or result.high is None:
-        return pair
-    factor = widening(family)
-    low = result.estimate - factor * (result.estimate - result.low)
-    high = result.estimate + factor * (result.high - result.estimate)
-    kind = f"simultaneous over {family} drifts (Bonferroni); {result.method}"
-    return arm, replace(result, low=low, high=high, method=kind), dropped
+    method = f"simultaneous over {family} drifts (Bonferroni); {result.method}"
+    return arm, stretched(result, family, method), dropped
 
 
 def drift_of(

@@ -71,6 +71,11 @@ class ArmFacts:
     varied: Mapping[str, Any]
     runs: tuple[RunFacts, ...]
 
+    @property
+    def dataset(self) -> str:
+        """The key of the data set that its runs read; empty before a run names one."""
+        return next((run.stages["dataset", ""] for run in self.runs if ("dataset", "") in run.stages), "")
+
     def keys(self, kind: str, name: str = "") -> list[str]:
         """The distinct keys of a complete stage over the arm's seeds, in the order of the seeds."""
         return list(dict.fromkeys(key for run in self.runs if (key := run.key(kind, name))))

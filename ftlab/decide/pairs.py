@@ -55,10 +55,9 @@ def clusters_of(
     """The group of every example that `scores` are of, aligned with them; None where the spec names no groups."""
     if facts.cluster_by is None or not scores:
         return None
-    dataset = next((run.stages["dataset", ""] for run in arm.runs if ("dataset", "") in run.stages), "")
     if metric == JUDGE:
-        return judged_clusters(cursor, list(scores), dataset, split, facts.cluster_by)
-    return example_clusters(cursor, list(scores), metric, dataset, split, facts.cluster_by)
+        return judged_clusters(cursor, list(scores), arm.dataset, split, facts.cluster_by)
+    return example_clusters(cursor, list(scores), metric, arm.dataset, split, facts.cluster_by)
 
 
 def compute_pair(
@@ -272,13 +271,18 @@ def _rows_of(arm: ArmFacts, kind: str, split: str, scores: dict[str, Floats]) ->
 def _widened(pair: Pair, arms: int) -> Pair:
     """A corpus metric's interval, stretched about its estimate so that all arms' intervals hold together."""
     arm, result, dropped = pair
+    kind = f"simultaneous over {arms} arms (Bonferroni)"
+    return arm, stretched(result, arms, _joined(kind, result.method)), dropped
+
+
+def stretched(result: PairedResult, family: int, method: str) -> PairedResult:
+    """A result whose interval holds together with those of a family of so many, by Bonferroni; as it is without one."""
     if result.estimate is None or result.low is None or result.high is None:
-        return pair
-    factor = widening(arms)
+        return result
+    factor = widening(family)
     low = result.estimate - factor * (result.estimate - result.low)
     high = result.estimate + factor * (result.high - result.estimate)
-    kind = f"simultaneous over {arms} arms (Bonferroni)"
-    return arm, replace(result, low=low, high=high, method=_joined(kind, result.method)), dropped
+    return replace(result, low=low, high=high, method=method)
 
 
 def _joined(kind: str, method: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small_ledger import EXPERIMENT, FakeArm, SmallLedger, outcomes
 
+from ftlab.decide import compare
 from ftlab.decide.build import build_view
 from ftlab.decide.compare import update_comparisons
 from ftlab.statistics.multiple import benjamini_hochberg
@@ -43,8 +44,7 @@ def test_the_chances_to_be_best_add_up_and_follow_the_scores() -> None:
 
 
 def test_an_arm_within_the_minimum_gain_is_equivalent_and_the_sentence_says_so() -> None:
-    same, near = outcomes(N, 200), outcomes(N, 202)
-    ledger = ledger_of(FakeArm("twin", "adapter", [near]), min_gain=0.05)
+    ledger = ledger_of(FakeArm("twin", "adapter", [outcomes(N, 202)]), min_gain=0.05)
     (row,) = rows(ledger, "equivalent").values()
     assert -0.05 < row[1] < row[2] < 0.05
     assert row[3] < 0.001
@@ -55,7 +55,6 @@ def test_an_arm_within_the_minimum_gain_is_equivalent_and_the_sentence_says_so()
     assert "no difference" not in view.conclusion.sentence
     far = ledger_of(FakeArm("other", "adapter", [outcomes(N, 200, shift=150)]), min_gain=0.05)
     assert [arm.equivalent for arm in build_view(far.connection, EXPERIMENT).arms] == [None, False]
-    assert same != near
 
 
 def test_of_the_winners_one_that_is_shown_not_inferior_and_cheaper_is_taken() -> None:
@@ -194,3 +193,25 @@ def test_a_metric_that_never_varies_decides_nothing() -> None:
     assert view.conclusion.kind in ("undecided", "keep_prompting")
     assert view.arms[1].difference is not None
     assert view.arms[1].difference.estimate.value == 0.0
+
+
+def test_rows_and_their_corrections_come_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed between the two must not leave rows that nobody corrects any more."""
+    base = [1.0] * 60 + [0.0] * 40
+    arms = [
+        FakeArm(f"lora{index}", "adapter", [outcomes(N, 210)], {TASK: [0.0] * (5 + index) + base[5 + index :]})
+        for index in range(3)
+    ]
+    ledger = SmallLedger([FakeArm("few", "prompt", [outcomes(N, 200)], {TASK: base}), *arms], benchmarks=[TASK])
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compare, "_adjust_explored", killed)
+        with pytest.raises(KeyboardInterrupt):
+            update_comparisons(ledger.connection)
+    assert ledger.rows() == []
+    update_comparisons(ledger.connection)
+    found = ledger.connection.execute("SELECT p, p_adjusted FROM comparisons WHERE kind = 'benchmark'").fetchall()
+    assert all(adjusted is not None and adjusted >= p for p, adjusted in found)
