@@ -14,7 +14,8 @@ from typing import Any
 
 from ftlab.errors import UsageError
 from ftlab.evaluate.judge import Letter, read_letter
-from ftlab.spec.judge import SECRET, EndpointSpec
+from ftlab.spec.judge import EndpointSpec
+from ftlab.spec.secrets import ENV
 
 FIRST_WAIT = 0.5
 """Seconds before the first repetition; each further one waits twice as long."""
@@ -55,7 +56,7 @@ class EndpointJudge:
         self._spec = spec
         self._sleep = sleep
         self._headers = {"Content-Type": "application/json", "User-Agent": "ftlab"}
-        if spec.api_key is not None and (named := SECRET.fullmatch(spec.api_key)):
+        if spec.api_key is not None and (named := ENV.fullmatch(spec.api_key)):
             key = (os.environ if environment is None else environment).get(named[1], "").strip()
             if not key or not key.isascii() or not key.isprintable():
                 raise UsageError(

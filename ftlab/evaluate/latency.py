@@ -23,18 +23,25 @@ def spread_evenly(total: int, wanted: int) -> list[int]:
 
 
 def measure_latency(
-    answer: Callable[[int], object], total: int, wanted: int, clock: Clock = time.perf_counter
+    answer: Callable[[int], object],
+    total: int,
+    wanted: int,
+    on_each: Callable[[int], None] = lambda done: None,
+    clock: Clock = time.perf_counter,
 ) -> list[float]:
     """Milliseconds of `wanted` requests, one after the other. `answer(i)` answers the i-th of `total` requests.
 
-    Empty when there is no request.
+    `on_each` hears between two requests how many are done; what it takes is not counted, and what it raises ends the
+    measurement. Empty when there is no request.
     """
     places: Sequence[int] = spread_evenly(total, wanted)
+    on_each(0)
     for place in places[:WARM_UP]:
         answer(place)
-    taken = []
+    taken: list[float] = []
     for place in places:
         started = clock()
         answer(place)
         taken.append(1000.0 * (clock() - started))
+        on_each(len(taken))
     return taken

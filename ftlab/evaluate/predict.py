@@ -79,9 +79,12 @@ def predict(
     # What serving costs ends here: targets are scored for the metrics alone.
     summary = _summary(predictions, time.perf_counter() - started, shots)
     if wanted := _requests_timed(config, split):
-        report(EventType.PROGRESS, phase="latency", done=0, total=wanted, unit="requests")
+
+        def tell(done: int) -> None:
+            report(EventType.PROGRESS, phase="latency", done=done, total=wanted, unit="requests")
+
         one = partial(_answer_alone, model, loaded, dataset.labels, limit, examples, chats, config, heard.way)
-        summary["latency_ms"] = measure_latency(one, len(chats), wanted)
+        summary["latency_ms"] = measure_latency(one, len(chats), wanted, tell)
     if need_targets(config.task.metrics):
         predictions = _with_targets(predictions, model, loaded, examples, chats, config, report)
     _write(predictions, out / "predictions.parquet")

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
 from ftlab.errors import MissingExtraError, UsageError
+from ftlab.spec.secrets import ENV
 
 TIMEOUT_SECONDS = 10.0
-_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def check_addresses(references: Sequence[str]) -> None:
@@ -57,7 +56,7 @@ def notify(references: Sequence[str], title: str, lines: Sequence[str], facts: d
 
 def _resolve(reference: str) -> tuple[str, str]:
     """The variable's name and what it holds."""
-    found = _REFERENCE.fullmatch(reference)
+    found = ENV.fullmatch(reference)
     if found is None:
         raise UsageError(
             "expected ${env:NAME} under execute.notify; an address is a secret and does not belong in a spec"

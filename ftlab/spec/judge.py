@@ -8,15 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from ftlab.spec.secrets import reference
+
 JUDGE = "judge"
 """What the judge's score is called among the metrics."""
 
 MIN_KAPPA = 0.6
 """Where "substantial" agreement begins in Landis and Koch (1977), The Measurement of Observer Agreement for Categorical
 Data, section 4."""
-
-SECRET = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
-"""How a spec names a secret without holding it."""
 
 DEFAULT_QUESTION = """\
 You compare two answers to the same request. The better answer is the one that is more correct and more useful.
@@ -75,9 +74,7 @@ class EndpointSpec(JudgeBlock):
     @field_validator("api_key")
     @classmethod
     def _named_secret(cls, value: str | None) -> str | None:
-        if value is not None and not SECRET.fullmatch(value):
-            raise ValueError("expected '${env:NAME}', the environment variable that holds the key, never the key")
-        return value
+        return None if value is None else reference(value, "key")
 
 
 class JudgeSpec(JudgeBlock):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ftlab.errors import Problem, SpecError
 from ftlab.spec.scalars import shown
+from ftlab.spec.secrets import ENV
 from ftlab.spec.tree import Entry, Node, Place, dotted, read_tree
+
+_SECRET = re.compile(r"api_?key|token(?!s)|secret|passw|notify", re.IGNORECASE)
 
 
 def apply_overrides(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
@@ -63,4 +67,7 @@ def _set(
 
 
 def _label(override: str) -> str:
+    path, _, value = override.partition("=")
+    if _SECRET.search(override) and not ENV.search(value):
+        return f"-s {shown(path, 80)}=..."  # what stands there in place of a reference may be the secret
     return f"-s {shown(override, 80)}"

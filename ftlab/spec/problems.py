@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ftlab.catalog import suggest
 from ftlab.errors import Problem
 from ftlab.spec.scalars import found_value, shown
+from ftlab.spec.schema import OWN_TASK
 from ftlab.spec.space import BRANCHES, RANGE_KEYS
 from ftlab.spec.tree import Node
 
@@ -46,6 +47,7 @@ _EXPECTED = {
     "too_long": "a length of at most {max_length}",
 }
 _NAME_PATTERN = "lower-case letters, digits, - and _ (at most 64, the first a letter or digit)"
+_PATTERNS = {OWN_TASK: "letters, digits, -, _ and . (at most 64, the first a letter or digit)"}
 _SCALAR_TYPES = {"int_type", "float_type", "string_type", "bool_type", "list_type", "literal_error"}
 
 
@@ -147,7 +149,8 @@ def _problem(
     if detail["type"] == "missing":
         return root.place_of(full, key=True).problem(full, f"'{detail['loc'][-1]}' is missing")
     if detail["loc"][-1:] == ("[key]",):
-        return root.place_of(full, key=True).problem(full, f"expected {_NAME_PATTERN}, found '{shown(str(full[-1]))}'")
+        words = _PATTERNS.get(str((detail.get("ctx") or {}).get("pattern")), _NAME_PATTERN)
+        return root.place_of(full, key=True).problem(full, f"expected {words}, found '{shown(str(full[-1]))}'")
     return root.place_of(full).problem(full, _sentence([fault.detail for fault in group]))
 
 
@@ -158,7 +161,7 @@ def _sentence(details: list[Any]) -> str:
     if kind == "value_error":
         return str(context.get("error", detail["msg"]))
     if kind == "string_pattern_mismatch":
-        return f"expected {_NAME_PATTERN}, found {found_value(value)}"
+        return f"expected {_PATTERNS.get(str(context.get('pattern')), _NAME_PATTERN)}, found {found_value(value)}"
     known = [item for item in details if item["type"] in _EXPECTED]
     expected = dict.fromkeys(_EXPECTED[item["type"]].format(**item.get("ctx") or {}) for item in known)
     if not expected:

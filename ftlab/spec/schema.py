@@ -7,12 +7,14 @@ form of a method's config, so this module holds literals alone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.metrics import DEFAULT_METRICS, GivenMetric, TaskType, metric_entry
+from ftlab.spec.secrets import IN_SCHEMA, reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """What users call methods and experiments: lower case, digits, - and _, at most 64 characters."""
@@ -205,12 +207,16 @@ class TrainedConfig(MethodConfig, TrainFields):
     trained: ClassVar[bool] = True
 
 
+OWN_TASK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+"""What lm-eval tasks of a user's own may be called."""
+
+
 class BenchmarkSpec(Block):
     """General benchmarks: what the model could do before and must still do after."""
 
     tasks: list[str] = []
     """`builtin:<name>`, any task name of lm-eval's registry, or a name of `own`."""
-    own: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], str] = {}
+    own: dict[Annotated[str, StringConstraints(pattern=OWN_TASK)], str] = {}
     """lm-eval tasks of your own: a task's name and the folder whose YAML files define it. Such files may name Python
     code, which then runs with your rights: naming a task here allows it."""
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -296,7 +302,7 @@ class ExecuteSpec(Block):
     latency_requests: Annotated[int, Field(ge=2, le=1000)] | None = None
     """How many requests are answered one at a time to measure latency. When left out 20, on the test rows alone; with
     `decision.max_p95_ms` 80, on every split, since fewer cannot show a limit on the slowest twentieth."""
-    notify: list[Annotated[str, StringConstraints(pattern=r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$")]] = []
+    notify: list[Annotated[str, AfterValidator(partial(reference, what="address")), IN_SCHEMA]] = []
     """Who is told when a sweep ends: `${env:NAME}`, the variable that holds a webhook's address, or one that apprise
     understands. The address is never stored."""
 

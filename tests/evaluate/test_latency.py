@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftlab.evaluate.latency import measure_latency, spread_evenly
+from ftlab.events import RunCancelled
 
 
 class Ticking:
@@ -26,13 +27,35 @@ class Ticking:
 
 def test_the_first_request_is_made_twice_and_counted_once() -> None:
     clock = Ticking()
-    assert measure_latency(clock.answer, 6, 3, clock) == [0.0, 2000.0, 4000.0]
+    assert measure_latency(clock.answer, 6, 3, clock=clock) == [0.0, 2000.0, 4000.0]
     assert clock.asked == [0, 0, 2, 4]
+
+
+def test_what_is_told_between_requests_is_not_counted_and_can_end_them() -> None:
+    clock, told = Ticking(), list[int]()
+
+    def tell(done: int) -> None:
+        clock.now += 100
+        told.append(done)
+        if done == 2:
+            raise RunCancelled
+
+    with pytest.raises(RunCancelled):
+        measure_latency(clock.answer, 6, 3, tell, clock)
+    assert told == [0, 1, 2]
+    assert clock.asked == [0, 0, 2]
+    clock = Ticking()
+    told.clear()
+
+    def listen(done: int) -> None:
+        clock.now += 100
+
+    assert measure_latency(clock.answer, 6, 3, listen, clock) == [0.0, 2000.0, 4000.0]
 
 
 def test_no_request_is_no_measurement() -> None:
     clock = Ticking()
-    assert measure_latency(clock.answer, 0, 5, clock) == []
+    assert measure_latency(clock.answer, 0, 5, clock=clock) == []
     assert clock.asked == []
 
 
@@ -50,4 +73,4 @@ def test_requests_are_spread_over_the_split(total: int, wanted: int) -> None:
 
 def test_places_repeat_when_more_are_wanted_than_there_are() -> None:
     assert spread_evenly(3, 7) == [0, 1, 2, 0, 1, 2, 0]
-    assert spread_evenly(0, 7) == pytest.approx([])
+    assert spread_evenly(0, 7) == []

@@ -133,6 +133,22 @@ BAD = [
         ["12:38 decision.max_forgetting.default: expected a number of at least 0, found -1"],
     ),
     (
+        "an address in place of the variable that holds it",
+        (METHOD, METHOD + "execute: {notify: ['https://hooks.example.org/T0/secret']}\n"),
+        [
+            "12:20 execute.notify.0: expected '${env:NAME}', the environment variable that holds the address, "
+            "never the address"
+        ],
+    ),
+    (
+        "a name of an own benchmark",
+        (METHOD, METHOD + "benchmarks: {own: {'Our tasks': ./tasks}}\n"),
+        [
+            "expected letters, digits, -, _ and . (at most 64, the first a letter or digit), found 'Our tasks'",
+            "'Our tasks' is not among benchmarks.tasks",
+        ],
+    ),
+    (
         "a loss limit in words",
         (METHOD, METHOD + "decision: {max_forgetting: little}\n"),
         ["12:28 decision.max_forgetting: expected a number or a mapping, found 'little'"],
@@ -326,6 +342,15 @@ class TestOverrides:
         assert problem.file == f"-s {override}"
         assert problem.line == 0
         assert problem.message == message
+
+    @pytest.mark.parametrize(
+        "override",
+        ["judge={endpoint: {url: 'https://h/v1', model: m, api_key: sk-123}}", "execute.notify=[sk-123]"],
+    )
+    def test_what_may_be_a_secret_is_not_repeated(self, minimal: str, root: Path, override: str) -> None:
+        problems = problems_of(minimal, root, override)
+        assert any("expected '${env:NAME}'" in problem.message for problem in problems)
+        assert all("sk-123" not in str(problem) for problem in problems)
 
     def test_they_are_kept_with_the_text(self, minimal: str, root: Path) -> None:
         loaded = load(minimal, root, "seeds=[3]")
