@@ -221,9 +221,11 @@ def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb
 
 def _next(plan: Plan, results: Path, outcome: Outcome, view: DecisionView | None, verb: str = "resume") -> list[str]:
     """What it took, and the exact command that goes on from here, where there is one."""
+    from ftlab.execute.experiments import read_plan
     from ftlab.execute.standing import read_standing
 
-    lines = [spent_line(read_standing(results, plan))]
+    # The plan on record: this session's may lack arms that a search proposed, or hold some runs only.
+    lines = [spent_line(read_standing(results, read_plan(results / plan.experiment_id)))]
     option = results_option(results)
     if outcome.interrupted or outcome.failures:
         word = "resume" if outcome.interrupted else "retry "
