@@ -17,8 +17,6 @@ from ftlab.cli.common import DEFAULT_RESULTS, Results, say
 from ftlab.errors import UsageError
 
 DEFAULT_PORT = 8501
-SWITCH = "FTLAB_RATINGS"
-"""The variable by which the app is told whether answers can be rated."""
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 30.0
 
@@ -36,6 +34,8 @@ def ui(
 
     It reads only, but for ratings of answers, which the Examples page keeps in files of their own.
     """
+    from ftlab.store.rating_file import SWITCH
+
     check_port(host, port)
     if host not in _LOCAL:
         say(f"note: whoever reaches {host}:{port} can read everything in {results}")

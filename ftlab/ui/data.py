@@ -49,17 +49,18 @@ def results_dir() -> Path:
 def newest(results: Path) -> Source | None:
     """The newest snapshot, or None when nothing has been published yet.
 
-    Cheap enough for every second: while a sweep works it reads one small file, afterwards it looks at the runs that
-    are not complete.
+    Cheap enough for every second: it asks for the sizes of the rating files, and once no sweep works it looks at the
+    runs that are not complete.
     """
     number = current_number(results)
     if number is None:
         return None
+    rated = newer_ratings(results, _taken_in(str(results), number))
+    if holder(results) is not None:
+        return Source(str(results), number, (), rated)
     cursor = _snapshot(str(results), number).cursor()
     try:
-        rated = newer_ratings(results, ingested(cursor))
-        ended = ended_runs(cursor, results) if holder(results) is None else ()
-        return Source(str(results), number, ended, rated)
+        return Source(str(results), number, ended_runs(cursor, results), rated)
     finally:
         cursor.close()
 
@@ -67,6 +68,15 @@ def newest(results: Path) -> Source | None:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _snapshot(results: str, number: int) -> Snapshot:
     return open_snapshot(Path(results), number)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _taken_in(results: str, number: int) -> dict[str, dict[str, int]]:
+    cursor = _snapshot(results, number).cursor()
+    try:
+        return ingested(cursor)
+    finally:
+        cursor.close()
 
 
 def read(source: Source, query: Callable[..., T], *args: Any, **named: Any) -> T:

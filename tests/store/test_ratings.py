@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -270,9 +268,3 @@ def test_agreement_sees_through_the_order_in_which_a_pair_was_named() -> None:
     assert agreement(said) == (None, 0)
     alike = [row(rater, f"e{n}", "a") for rater in ("x", "y") for n in range(5)]
     assert agreement(alike) == (None, 5), "all say one thing: kappa is not defined"
-
-
-def test_files_are_as_private_as_the_folder_asks(results: Path) -> None:
-    path = append_ratings(results, EXPERIMENT, "anna", [pair()])
-    assert stat.S_ISREG(path.stat().st_mode)
-    assert json.loads(path.read_text().splitlines()[0])["rater"] == "anna"

@@ -18,15 +18,13 @@ from ftlab.errors import FtlabError, UsageError
 from ftlab.report import format as fmt
 from ftlab.store import ratings as rated
 from ftlab.store import side_by_side
-from ftlab.store.rating_file import Choice, PairRating, Rating, ScoreRating, append_ratings, now, rater_name
+from ftlab.store.rating_file import SWITCH, Choice, PairRating, Rating, ScoreRating, append_ratings, now, rater_name
 from ftlab.store.ratings import RatingRow
 from ftlab.store.side_by_side import Column, Question
 from ftlab.ui import cards, data, parts
 from ftlab.ui.frame import Here
 from ftlab.ui.parts import escape
 
-SWITCH = "FTLAB_RATINGS"
-"""Set to `off` by `ftlab ui` when the app is opened to the network or `--no-ratings` is given."""
 SCORES = {"Good": 1.0, "Acceptable": 0.5, "Bad": 0.0}
 _SKIPPED = "rating.skipped"
 
