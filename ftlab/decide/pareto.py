@@ -39,23 +39,37 @@ def front(points: Sequence[Point], tolerance: float = COST_TOLERANCE) -> set[str
 
     Never empty where there are points; points that are equal in both are on it together or not at all.
     """
+    return {point.name for point in _front(points, tolerance)}
+
+
+def _front(points: Sequence[Point], tolerance: float) -> list[Point]:
+    """The points of the front, the best first and of equals the cheapest. Takes time for sorting only."""
     chosen: list[Point] = []
-    # Whoever dominates a point comes before it, so that one pass decides.
+    cheapest_better: Point | None = None
+    cheapest_equal: Point | None = None
+    # Whoever dominates a point comes before it, so that one pass decides; and of those that are better on the front the
+    # cheapest dominates whatever any of them does, as does the cheapest of those that are as good.
     for point in sorted(points, key=lambda point: (-point.quality, point.cost)):
-        if not any(dominates(other, point, tolerance) for other in chosen):
+        if cheapest_equal is not None and point.quality < cheapest_equal.quality:
+            if cheapest_better is None or cheapest_equal.cost < cheapest_better.cost:
+                cheapest_better = cheapest_equal
+            cheapest_equal = None
+        if not any(other and dominates(other, point, tolerance) for other in (cheapest_better, cheapest_equal)):
             chosen.append(point)
-    return {point.name for point in chosen}
+            cheapest_equal = cheapest_equal or point
+    return chosen
 
 
 def dominators(points: Sequence[Point], tolerance: float = COST_TOLERANCE) -> dict[str, str]:
     """For each point off the front the best point of the front that dominates it; of equals the cheapest, the first."""
-    on_front = front(points, tolerance)
-    chosen = [point for point in points if point.name in on_front]
+    chosen = _front(points, tolerance)
+    on_front = {point.name for point in chosen}
+    # Of points that are as good, the cheapest dominates whatever any of them does.
+    leading: dict[float, Point] = {}
+    for point in chosen:
+        leading.setdefault(point.quality, point)
     return {
-        point.name: max(
-            (other for other in chosen if dominates(other, point, tolerance)),
-            key=lambda other: (other.quality, -other.cost),
-        ).name
+        point.name: next(other.name for other in leading.values() if dominates(other, point, tolerance))
         for point in points
         if point.name not in on_front
     }
