@@ -17,7 +17,6 @@ from ftlab.cli.common import DEFAULT_RESULTS, Results, say
 from ftlab.errors import UsageError
 
 DEFAULT_PORT = 8501
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 30.0
 
 
@@ -27,7 +26,7 @@ def ui(
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     ratings: Annotated[
-        bool, typer.Option("--ratings/--no-ratings", help="Let people rate answers; never from another machine.")
+        bool, typer.Option("--ratings/--no-ratings", help="Let people rate answers; from other machines only by login.")
     ] = True,
 ) -> None:
     """Open the results in the browser, live while a sweep runs. Ctrl-C ends it.
@@ -35,16 +34,19 @@ def ui(
     It reads only, but for ratings of answers, which the Examples page keeps in files of their own.
     """
     from ftlab.store.rating_file import SWITCH
+    from ftlab.ui import theme
 
     check_port(host, port)
-    if host not in _LOCAL:
-        say(f"note: whoever reaches {host}:{port} can read everything in {results}")
+    if host not in theme.LOCAL:
+        say(
+            f"note: whoever reaches {host}:{port} can read everything in {results} unless secrets.toml asks for a login"
+        )
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     typer.echo(f"{url}  shows {results.absolute()} (Ctrl-C ends it)")
     if browser:
         threading.Thread(target=_open_when_ready, args=(shown, port, url), daemon=True).start()
-    os.environ[SWITCH] = "on" if ratings and host in _LOCAL else "off"
+    os.environ[SWITCH] = "on" if ratings else "off"
     serve(results, host, port)
 
 

@@ -29,8 +29,7 @@ from ftlab.text import plain
 
 FOLDER = "ratings"
 SWITCH = "FTLAB_RATINGS"
-"""The variable by which `ftlab ui` tells the app whether answers can be rated: `off` when the network can reach it or
-`--no-ratings` is given."""
+"""The variable by which `ftlab ui` tells the app whether answers can be rated: `off` when `--no-ratings` is given."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,79}\.jsonl")
 LONGEST_NAME = 60
 """Characters of a rater's name."""

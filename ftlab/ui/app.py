@@ -15,7 +15,7 @@ from ftlab.decide.view import DecisionView
 from ftlab.errors import FtlabError
 from ftlab.store import queries
 from ftlab.store.present import unpublished
-from ftlab.ui import data, live, parts, state, theme
+from ftlab.ui import data, live, login, parts, state, theme
 from ftlab.ui.frame import Here
 from ftlab.ui.pages import decision, examples, forgetting, run, runs
 
@@ -34,6 +34,8 @@ def main() -> None:
     """Draw the app once. The entry script calls this on every rerun."""
     st.set_page_config(page_title="ftlab", page_icon=str(theme.ICON), layout="wide", initial_sidebar_state="collapsed")
     st.html(theme.stylesheet())
+    if not login.passed():
+        return
     pages: dict[str, Any] = {}
     for path, title, draw, text in PAGES:
         pages[path] = st.Page(_page(draw, pages), title=title, url_path=path, default=path == "decision", help=text)

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""The addresses that only this machine reaches."""
 ASSETS = Path(__file__).parent / "assets"
 ICON = ASSETS / "icon.png"
 

@@ -1,8 +1,8 @@
 """The rating mode of the Examples page: answers without names, one example at a time, kept in the rater's own file.
 
 The app is read-only but for this: a click adds one line to `<experiment>/ratings/<rater>.jsonl`. It is offered to
-whoever uses the app on this machine; an app that was opened to the network, or a folder that cannot be written, has
-none.
+whoever uses the app on this machine, and to whoever has logged in, under the name of the login; an app that is open to
+the network without a login, or a folder that cannot be written, has none.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ftlab.errors import FtlabError, UsageError
 from ftlab.report import format as fmt
 from ftlab.store import ratings as rated
 from ftlab.store import side_by_side
-from ftlab.store.rating_file import SWITCH, Choice, PairRating, Rating, ScoreRating, append_ratings, now, rater_name
+from ftlab.store.rating_file import Choice, PairRating, Rating, ScoreRating, append_ratings, now, rater_name
 from ftlab.store.ratings import RatingRow
 from ftlab.store.side_by_side import Column, Question
-from ftlab.ui import cards, data, parts
+from ftlab.ui import cards, data, login, parts
 from ftlab.ui.frame import Here
 from ftlab.ui.parts import escape
 
@@ -32,7 +32,7 @@ _SKIPPED = "rating.skipped"
 def offered(here: Here) -> bool:
     """Whether answers can be rated here."""
     folder = Path(here.source.results) / here.view.experiment_id
-    return os.environ.get(SWITCH) != "off" and os.access(folder, os.W_OK)
+    return login.may_rate() and os.access(folder, os.W_OK)
 
 
 def draw(here: Here, question: Question) -> None:
@@ -42,7 +42,7 @@ def draw(here: Here, question: Question) -> None:
         "Answers come without names, in an order of chance. What you say goes to a file of yours in the results.",
     )
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        name = st.text_input("Your name", key="rating.name", max_chars=60, width=240)
+        name = login.logged_in() or st.text_input("Your name", key="rating.name", max_chars=60, width=240)
         kinds = ["Which is better", "How good is one"]
         kind = st.segmented_control("Rate", kinds, default=kinds[0], key="rating.kind", required=True)
     try:
