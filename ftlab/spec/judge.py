@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from ftlab.spec.secrets import reference
+from ftlab.spec.secrets import IN_SCHEMA, reference
 
 JUDGE = "judge"
 """What the judge's score is called among the metrics."""
@@ -48,7 +49,7 @@ class EndpointSpec(JudgeBlock):
     """The base address, e.g. `http://localhost:8000/v1`; `/chat/completions` is added."""
     model: Annotated[str, StringConstraints(min_length=1)]
     """The model's name at the server."""
-    api_key: str | None = None
+    api_key: Annotated[str, AfterValidator(partial(reference, what="key")), IN_SCHEMA] | None = None
     """`${env:NAME}`: the environment variable that holds the key. The key itself is never written anywhere."""
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """How long one answer may take."""
@@ -70,11 +71,6 @@ class EndpointSpec(JudgeBlock):
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError("expected an address without user, password, query or fragment; keys go to 'api_key'")
         return value.rstrip("/")
-
-    @field_validator("api_key")
-    @classmethod
-    def _named_secret(cls, value: str | None) -> str | None:
-        return None if value is None else reference(value, "key")
 
 
 class JudgeSpec(JudgeBlock):

@@ -76,3 +76,11 @@ def test_every_method_of_the_catalogue_is_in_it(schema: dict[str, Any]) -> None:
     branches = schema["properties"]["methods"]["additionalProperties"]["oneOf"]
     types = {schema["$defs"][branch["$ref"].rpartition("/")[2]]["properties"]["type"]["const"] for branch in branches}
     assert types == set(METHODS.names())
+
+
+@pytest.mark.parametrize(("text", "valid"), [("${env:KEY}", True), ("sk-the-key-itself", False), ("${env:1}", False)])
+def test_editors_mark_a_secret_that_stands_in_the_spec(schema: dict[str, Any], text: str, valid: bool) -> None:
+    spec = plain(EXPERIMENTS / "quickstart.yaml")
+    judge = {"endpoint": {"url": "http://localhost:8000/v1", "model": "m", "api_key": text}}
+    for whole in ({**spec, "judge": judge}, {**spec, "execute": {"notify": [text]}}):
+        assert jsonschema.Draft202012Validator(schema).is_valid(whole) is valid
