@@ -187,10 +187,13 @@ def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: boo
     from ftlab.store.ledger import Ledger
 
     with Ledger(results, derive=update_comparisons) as ledger:
+        told = len(ledger.messages)
         for message in ledger.messages:
             display.note(message)
         executor = LocalExecutor(results, pipeline, plan.execute.workers)
         outcome = Coordinator(plan, results, executor, Bookkeeping(ledger), display, whole=whole).run()
+        for message in ledger.messages[told:]:
+            display.note(message)
         if whole and not outcome.interrupted:
             judge_at_the_end(plan, results, ledger, display)
         return outcome

@@ -12,11 +12,11 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import duckdb
 
@@ -30,6 +30,7 @@ from ftlab.store.snapshot import Publisher
 __all__ = ["Ledger", "LEDGER_FILE", "hold_results", "open_database", "set_aside"]
 
 LEDGER_FILE = "ftlab.duckdb"
+T = TypeVar("T")
 LOCK_FILE = ".ledger.lock"
 THOROUGH_SECONDS = 30.0
 """How often journals whose end was read are looked at again."""
@@ -66,17 +67,56 @@ class Ledger:
         self.path = results / file
         self.messages: list[str] = []
         self._process = os.getpid()
+        self._derive = derive
         self._thorough_at = 0.0
+        self._breaks = 0
         with ExitStack() as stack:
             make_folder(results)
             stack.enter_context(hold_ledger(results))
-            self._connection = self._open()
-            stack.callback(self._connection.close)
-            # A result that a reader leaves half-read would block the next tick on the same connection.
-            self._reader = stack.enter_context(self._connection.cursor())
-            self._ingester = Ingester(self._connection, results, derive)
-            self._publisher = Publisher(self._connection, results)
+            self._begin()
+            stack.callback(self._end)
             self._stack = stack.pop_all()
+
+    def _begin(self) -> None:
+        """Open the file and all that works on it."""
+        self._connection = self._open()
+        try:
+            # A result that a reader leaves half-read would block the next tick on the same connection.
+            self._reader = self._connection.cursor()
+            self._ingester = Ingester(self._connection, self.results, self._derive)
+            self._publisher = Publisher(self._connection, self.results)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _end(self) -> None:
+        for connection in (self._reader, self._connection):
+            # A database that broke may refuse even this; its memory goes with the last handle.
+            with suppress(duckdb.Error):
+                connection.close()
+
+    def _guarded(self, work: Callable[[], T], place: Path) -> T:
+        """Do `work`. When the database breaks meanwhile it is opened again, at the second time built anew from the
+        journals, and the work is done once more: what DuckDB has in memory is no truth that a sweep should die for.
+        """
+        try:
+            with _disk_errors(place):
+                return work()
+        except DamagedError as error:
+            self._breaks += 1
+            self._end()
+            if self._breaks > 1:
+                aside = set_aside(self.path)
+                self.messages.append(f"the ledger broke ({error}); kept as {aside}, and built again from the journals")
+            else:
+                self.messages.append(f"the ledger broke ({error}) and was opened again")
+            self._begin()
+            self._publisher.changed()
+        try:
+            with _disk_errors(place):
+                return work()
+        except DamagedError as error:
+            raise StorageError(f"{place} is damaged ({error}); run `ftlab rebuild`") from error
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -90,6 +130,9 @@ class Ledger:
         try:
             with _disk_errors(self.path):
                 migrate(connection, str(self.path))
+        except DamagedError as error:
+            connection.close()
+            raise StorageError(f"{self.path} is damaged ({error}); run `ftlab rebuild`") from error
         except BaseException:
             connection.close()
             raise
@@ -111,8 +154,7 @@ class Ledger:
         _ = self.connection
         now = time.monotonic()
         thorough = thorough or now - self._thorough_at > THOROUGH_SECONDS
-        with _disk_errors(self.path):
-            result = self._ingester.tick(thorough)
+        result = self._guarded(lambda: self._ingester.tick(thorough), self.path)
         if thorough:
             self._thorough_at = now
         if result.changed:
@@ -139,14 +181,12 @@ class Ledger:
     def publish(self) -> int:
         """Publish the ledger as it is; returns the snapshot's number, the last one's when nothing changed since."""
         _ = self.connection
-        with _disk_errors(self.results / "snapshots"):
-            return self._publisher.publish()
+        return self._guarded(lambda: self._publisher.publish(), self.results / "snapshots")
 
     def publish_if_due(self) -> int | None:
         """Publish when something changed and the last snapshot is old enough: 2 s, or more the more it cost."""
         _ = self.connection
-        with _disk_errors(self.results / "snapshots"):
-            return self._publisher.publish_if_due()
+        return self._guarded(lambda: self._publisher.publish_if_due(), self.results / "snapshots")
 
     def close(self) -> None:
         """Let the file and the lock go. May be repeated. In a forked child, nothing of the parent's is touched."""
@@ -163,7 +203,11 @@ class Ledger:
 
 
 class DamagedError(Exception):
-    """A database file or its WAL that DuckDB cannot read."""
+    """A database file, its WAL, or what DuckDB made of them in memory, that DuckDB cannot go on with."""
+
+
+_BROKEN = (duckdb.FatalException, duckdb.InternalException)
+"""After these DuckDB refuses all further work on the database until it is opened again."""
 
 
 def open_database(path: Path) -> duckdb.DuckDBPyConnection:
@@ -228,7 +272,7 @@ def _holder(path: Path) -> str:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn DuckDB's words for a disk that is full, read-only or damaged into a StorageError."""
+    """Turn DuckDB's words for a disk that is full or read-only into a StorageError, for damage into a DamagedError."""
     try:
         yield
     except duckdb.Error as error:
@@ -238,8 +282,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
             raise StorageError(f"cannot write {path}: {mend}") from error
         if "Read-only file system" in text:
             raise StorageError(f"cannot write {path}: the file system is read-only; choose another folder") from error
-        if "orrupt" in text:
-            raise StorageError(f"{path} is damaged ({_first_line(error)}); run `ftlab rebuild`") from error
+        if isinstance(error, _BROKEN) or any(sign in text for sign in ("orrupt", "Invalid unicode")):
+            raise DamagedError(_first_line(error)) from error
         raise
 
 

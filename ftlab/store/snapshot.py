@@ -101,8 +101,12 @@ class Publisher:
         self._connection.execute(f"ATTACH {_literal(target)} AS published")
         try:
             self._connection.execute(f'COPY FROM DATABASE "{source.replace(chr(34), chr(34) * 2)}" TO published')
-        finally:
-            self._connection.execute("DETACH published")
+        except duckdb.Error:
+            # A database that broke refuses this, too; why it broke is what must be heard.
+            with suppress(duckdb.Error):
+                self._connection.execute("DETACH published")
+            raise
+        self._connection.execute("DETACH published")
 
     def _prune(self, numbers: list[int]) -> None:
         pinned = {int(path.stem) for path in self._folder.glob("*.pin") if path.stem.isdigit()}

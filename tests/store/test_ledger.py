@@ -253,3 +253,67 @@ def test_a_read_only_disk_is_one_clear_error(tmp_path: Path) -> None:
             Ledger(folder)
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def break_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error) -> None:
+    """Have the next tick fail as DuckDB fails when what it has in memory is broken."""
+
+    def tick(thorough: bool = False) -> None:
+        ledger._reader.close()
+        ledger._connection.close()
+        raise error
+
+    monkeypatch.setattr(ledger._ingester, "tick", tick)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.FatalException("FATAL Error: Failed: database has been invalidated because of a previous fatal error"),
+        duckdb.InternalException("INTERNAL Error: Attempted to access index 0 within vector of size 0"),
+        duckdb.Error("Corrupted uncompressed string segment: dictionary is outside the segment"),
+        duckdb.InvalidInputException("Invalid unicode (byte sequence mismatch) detected in segment statistics update"),
+    ],
+)
+def test_a_database_that_breaks_while_open_stops_no_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error
+) -> None:
+    """Seen once after a kill, in memory alone: the file was whole."""
+    fill(tmp_path)
+    with Ledger(tmp_path) as ledger:
+        ledger.catch_up()
+        whole = dump_tables(ledger.connection)
+        ledger.publish()
+        break_once(ledger, monkeypatch, error)
+        assert not ledger.catch_up().problems
+        assert "was opened again" in ledger.messages[0]
+        assert not (tmp_path / f"{LEDGER_FILE}.corrupt.1").exists()
+        break_once(ledger, monkeypatch, error)
+        ledger.catch_up()
+        assert "built again from the journals" in ledger.messages[1]
+        assert (tmp_path / f"{LEDGER_FILE}.corrupt.1").exists()
+        assert dump_tables(ledger.connection) == whole
+        assert ledger.publish() == 2
+
+
+def test_a_disk_that_is_full_is_no_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(tmp_path) as ledger:
+        break_once(ledger, monkeypatch, duckdb.IOException('Could not write file "x": No space left on device'))
+        with pytest.raises(StorageError, match="the disk is full"):
+            ledger.ingest()
+        assert ledger.messages == []
+
+
+def test_a_publication_that_breaks_says_why_and_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    with Ledger(tmp_path) as ledger:
+        ledger.catch_up()
+
+        def copy(target: Path) -> None:
+            raise duckdb.Error("Corrupted uncompressed string segment: dictionary is outside the segment")
+
+        monkeypatch.setattr(ledger._publisher, "_copy", copy)
+        assert ledger.publish() == 1
+        assert "dictionary is outside the segment" in ledger.messages[0]
+    with open_snapshot(tmp_path) as snapshot:
+        assert snapshot.cursor().execute("SELECT count(*) FROM curves").fetchall() == [(600,)]
