@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ftlab"
 
 LAYERS: list[set[str]] = [
-    {"errors", "events", "catalog", "text", "paths", "files", "wheels", "hub", "statistics"},
+    {"errors", "events", "catalog", "text", "paths", "files", "redaction", "wheels", "hub", "statistics"},
     {"spec"},
     # What a run is and what makes two of them the same: read by everything above.
     {"plan.run", "plan.identity", "plan"},

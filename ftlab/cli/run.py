@@ -121,10 +121,13 @@ def execute_plan(
     from ftlab.execute.hold import hold_results, refuse_if_held
     from ftlab.execute.notify import check_addresses
     from ftlab.plan.propose import with_samples
+    from ftlab.redaction import remember
+    from ftlab.spec.secrets import variables
 
     results = results.expanduser().absolute()
     display = open_display()
     refuse_if_held(results)
+    remember(variables(plan.secrets))
     check_addresses(plan.execute.notify)
     warn_of_missing_key(plan, display)
     # What a search will propose needs the same data and model as one point of its space.

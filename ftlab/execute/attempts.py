@@ -21,6 +21,7 @@ from ftlab.errors import StoreBusyError
 from ftlab.events import EventType, Status
 from ftlab.files import file_lock, storage_errors, write_atomic
 from ftlab.plan.run import RunConfig
+from ftlab.redaction import clean_file
 from ftlab.store.journal import EventWriter, parse_line
 
 TAIL_BYTES = 64 * 1024
@@ -112,6 +113,7 @@ def close_attempt(attempt: Path, status: Status, reason: str) -> None:
     Raises StorageError when the journal cannot be written.
     """
     journal = attempt / "events.jsonl"
+    clean_file(attempt / "log.txt")
     with EventWriter(journal) as write:
         if not journal.stat().st_size:
             config = read_config(attempt)

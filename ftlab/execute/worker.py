@@ -22,7 +22,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
@@ -36,6 +36,7 @@ from ftlab.execute.provenance import provenance
 from ftlab.execute.runner import execute_run
 from ftlab.execute.stages import StageStore
 from ftlab.plan.run import RunConfig
+from ftlab.redaction import clean_file, in_json, known_secrets
 from ftlab.store.journal import EventWriter
 
 ERROR_CHARACTERS = 8_000
@@ -57,7 +58,14 @@ class Worker:
 
     def execute(self, attempt: Path) -> dict[str, Any]:
         """Execute one attempt and return the answer; what goes wrong with the run is the answer too."""
-        with hold_lease(attempt) as free, _output_to(attempt / "log.txt"):
+        with hold_lease(attempt) as free:
+            answer = self._execute(attempt, free)
+            with suppress(OSError, FtlabError):  # a full disk has been told of by then
+                clean_file(attempt / "log.txt")
+            return answer
+
+    def _execute(self, attempt: Path, free: bool) -> dict[str, Any]:
+        with _output_to(attempt / "log.txt"):
             if not free or read_end(attempt) is not None:
                 return _answer(attempt, Status.FAILED, "another worker has the attempt, or it has ended already", None)
             journal: EventWriter | None = None
@@ -208,7 +216,8 @@ def main() -> None:
     listener = threading.Thread(target=_listen, args=(sys.stdin, attempts, worker.cancelled), daemon=True)
     listener.start()
     while True:
-        answers.write(json.dumps(worker.execute(attempts.get())) + "\n")
+        answer = json.dumps(worker.execute(attempts.get())).encode()
+        answers.write(in_json(answer, known_secrets()).decode() + "\n")
 
 
 def _arguments() -> argparse.Namespace:

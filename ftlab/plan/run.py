@@ -149,3 +149,9 @@ class Plan(Record):
     runs: tuple[RunConfig, ...]
     searches: tuple[PlannedSearch, ...] = ()
     """Their arms and runs, as far as they are proposed, are among those above."""
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every reference to a secret in the spec, as it stands there: `${env:NAME}`."""
+        endpoint = self.judge.endpoint if self.judge is not None else None
+        return [*self.execute.notify, *([endpoint.api_key] if endpoint is not None and endpoint.api_key else [])]

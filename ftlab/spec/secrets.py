@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pydantic import WithJsonSchema
 
@@ -10,6 +11,11 @@ ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 """The whole text of a reference; its group is the variable's name."""
 IN_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^{ENV.pattern}$"})
 """A reference as editors check it."""
+
+
+def variables(references: Iterable[str]) -> list[str]:
+    """The names of the variables that these texts refer to; texts that are no references are passed over."""
+    return [found[1] for text in references if (found := ENV.fullmatch(text))]
 
 
 def reference(text: str, what: str) -> str:

@@ -6,7 +6,7 @@ file has one writer at a time, kept by a `flock` on the file itself. A line coun
 Numbers. NaN and infinity are never values. Where a number is optional by nature they become null: the values of a
 `curve` (a loss that diverged) and every number of a `progress`. Anywhere else they are a defect, and writing raises
 ValueError. Secrets. In `provenance`, texts under keys that name a secret are replaced; in every event, so are texts of
-the form of a well-known access token.
+the form of a well-known access token and the secrets of the environment (`ftlab.redaction`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import fcntl
 import json
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple, Self
 from ftlab.errors import StorageError, StoreBusyError
 from ftlab.events import EventType, Status
 from ftlab.files import fsync_dir, keep_from_forks, release, storage_errors
+from ftlab.redaction import in_json, known_secrets, redact, without_forms
 
 VERSION = 1
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -34,11 +34,6 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 _DURABLE = frozenset(
     {EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FINISHED, EventType.STAGE, EventType.METRICS, EventType.WARNING}
 )
-_SECRET_KEY = re.compile(r"token(?!i[sz]|s_|s?_(?:per|count))|secret|passw|api_?key", re.IGNORECASE)
-_SECRET_TEXT = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,})"
-)
-REDACTED = "[redacted]"
 
 
 class EventWriter:
@@ -78,6 +73,7 @@ class EventWriter:
         with self._lock:
             event = {"v": VERSION, "seq": self._seq + 1, "ts": self._clock(), "type": str(type), **body}
             line = json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+            line = in_json(line, known_secrets())
             if len(line) > MAX_LINE_BYTES:
                 raise ValueError(
                     f"an event of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}: {type} in {self.path}"
@@ -264,7 +260,7 @@ def _plain(value: Any, place: str, lenient: bool) -> Any:
         raise ValueError(f"expected a finite number or null at '{place}', found {value}")
     if isinstance(value, str):
         # A lone surrogate (a file name in no encoding, say) has no UTF-8, and so no place in the ledger.
-        return _SECRET_TEXT.sub(REDACTED, str(value).encode("utf-8", "replace").decode())
+        return without_forms(str(value).encode("utf-8", "replace").decode())
     if isinstance(value, dict):
         return {
             str(_plain(str(key), place, False)): _plain(item, f"{place}.{key}", lenient) for key, item in value.items()
@@ -276,23 +272,3 @@ def _plain(value: Any, place: str, lenient: bool) -> Any:
     if isinstance(value, os.PathLike):
         return _plain(os.fspath(value), place, lenient)
     raise ValueError(f"expected a value that JSON can hold at '{place}', found {type(value).__name__}")
-
-
-def redact(value: Any) -> Any:
-    """A copy of `value` in which the texts under keys that name a secret (token, secret, passw, api_key) are replaced.
-
-    Numbers stay, since counts of tokens are no secrets; so do tokenizers.
-    """
-    if isinstance(value, dict):
-        return {key: _hidden(item) if _SECRET_KEY.search(key) else redact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [redact(item) for item in value]
-    return value
-
-
-def _hidden(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _hidden(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_hidden(item) for item in value]
-    return REDACTED if isinstance(value, str) else value

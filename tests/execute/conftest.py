@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +102,26 @@ def sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
         if one.process is not None and one.process.poll() is None:
             one.process.kill()
             one.process.communicate()
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a webhook was told; its address is in HOOK. It refuses everything at /no."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(403 if self.path.startswith("/no") else 200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{server.server_port}/yes/secret-token")
+    monkeypatch.setenv("REFUSING", f"http://127.0.0.1:{server.server_port}/no/secret-token")
+    yield heard
+    server.shutdown()
+    server.server_close()

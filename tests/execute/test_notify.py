@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,29 +12,6 @@ import pytest
 
 from ftlab.errors import MissingExtraError, UsageError
 from ftlab.execute.notify import check_addresses, notify
-
-
-@pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What a webhook was told; its address is in HOOK. It refuses everything at /no."""
-    heard: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(403 if self.path.startswith("/no") else 200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{server.server_port}/yes/secret-token")
-    monkeypatch.setenv("REFUSING", f"http://127.0.0.1:{server.server_port}/no/secret-token")
-    yield heard
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_webhook_hears_the_facts_and_the_words(webhook: list[dict[str, Any]]) -> None:

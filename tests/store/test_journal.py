@@ -15,8 +15,9 @@ import pytest
 
 from ftlab.errors import StorageError, StoreBusyError
 from ftlab.events import EventType, Status
+from ftlab.redaction import REDACTED
 from ftlab.store import journal
-from ftlab.store.journal import MAX_LINE_BYTES, REDACTED, EventWriter, read_batch, read_events
+from ftlab.store.journal import MAX_LINE_BYTES, EventWriter, read_batch, read_events
 
 
 @pytest.fixture
