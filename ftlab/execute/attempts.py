@@ -9,6 +9,7 @@ an attempt whose lease can be taken and whose journal has no end is dead.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from ftlab.store.journal import EventWriter, parse_line
 TAIL_BYTES = 64 * 1024
 """Holds the last line of every journal: the longest, `attempt_finished`, is cut far below this by the worker."""
 
+_ATTEMPT = re.compile(r"a[0-9]+")
 ABANDONED_REASON = "`ftlab run` ended in the middle of it (killed, or the machine went down)"
 
 
@@ -47,8 +49,13 @@ def run_folder(results: Path, config: RunConfig) -> Path:
 
 def list_attempts(run: Path) -> list[Path]:
     """The attempt directories of a run, oldest first."""
-    found = [path for path in run.glob("a*") if path.name[1:].isdigit() and path.is_dir()]
-    return sorted(found, key=number)
+    # A folder of ten thousand runs is gone through on every start: one system call for each, no pattern.
+    try:
+        with os.scandir(run) as entries:
+            names = [entry.name for entry in entries if _ATTEMPT.fullmatch(entry.name) and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((run / name for name in names), key=number)
 
 
 def number(attempt: Path) -> int:

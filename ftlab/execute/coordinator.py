@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from ftlab.execute.stages import StageStore
 from ftlab.execute.worker import CANCELLED_REASON
 from ftlab.files import write_atomic
 from ftlab.plan.opening import TEST
-from ftlab.plan.run import Plan, RunConfig
+from ftlab.plan.run import Plan, RunConfig, StageKey
 from ftlab.search.session import SearchSession
 
 TICK_SECONDS = 0.25
@@ -80,15 +80,17 @@ def write_experiment(plan: Plan, results: Path) -> None:
             write_atomic(folder / name, content)
 
 
-def run_is_done(config: RunConfig, results: Path, stages: StageStore) -> bool:
-    """Whether the newest attempt ended complete and every stage stands on disk."""
+def run_is_done(
+    config: RunConfig, results: Path, stages: StageStore, known: Callable[[StageKey], bool] = lambda _: False
+) -> bool:
+    """Whether the newest attempt ended complete and every stage stands on disk, or is `known` to do so."""
     attempts = list_attempts(run_folder(results, config))
     end = read_end(attempts[-1]) if attempts else None
     if end is None or end.status is not Status.COMPLETE:
         return False
     if TEST in config.splits and not _told(config, attempts):
         return False
-    return all(stages.complete(stage.kind, stage.key) is not None for stage in config.stages)
+    return all(known(stage) or stages.complete(stage.kind, stage.key) is not None for stage in config.stages)
 
 
 def _told(config: RunConfig, attempts: list[Path]) -> bool:
@@ -188,7 +190,7 @@ class Coordinator:
         for config in self._plan.runs:
             self._note_complete_stages(config)
             close_dead_attempts(self._results, config)
-            if run_is_done(config, self._results, self._stages):
+            if run_is_done(config, self._results, self._stages, self._progress.is_complete):
                 self._progress.ended(config, Status.COMPLETE)
             else:
                 self._waiting.append(config)

@@ -16,8 +16,11 @@ from ftlab.files import write_atomic
 from ftlab.report import charts
 from ftlab.report import format as fmt
 from ftlab.report.assurance import PRICE_HEAD, assurance, has_prices, price_rows
+from ftlab.report.leading import leading, left_out
 from ftlab.report.terminal import drift_note, drift_words, forgetting_note, method_note
 
+MOST_ARMS = 1000
+"""Rows of its tables: a browser scrolls through no more with ease."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The page's content security policy: no script of any origin runs, nothing is fetched."""
 
@@ -30,6 +33,8 @@ def write_report(view: DecisionView, path: Path) -> Path:
 
 def render_report(view: DecisionView) -> str:
     """The report as HTML text."""
+    labels = {arm.arm_id: arm.label for arm in view.arms}
+    view, missing = leading(view, MOST_ARMS)
     return (
         _environment()
         .get_template("report.html")
@@ -40,8 +45,8 @@ def render_report(view: DecisionView) -> str:
             scatter=charts.scatter(view),
             baseline=next((arm for arm in view.arms if arm.is_baseline), None),
             labelled=_labelled(view),
-            labels={arm.arm_id: arm.label for arm in view.arms},
-            method_note=method_note(view),
+            labels=labels,
+            method_note=f"{method_note(view)} {left_out(missing)}" if missing else method_note(view),
             forgetting_note=forgetting_note(view, fmt.GATE_WORDS),
             drift_note=drift_note(view),
             forest_most=charts.MOST_ROWS,

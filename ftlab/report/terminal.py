@@ -11,6 +11,7 @@ from rich.text import Text
 from ftlab.decide.view import ArmView, DecisionView, Drift, Gate
 from ftlab.report import format as fmt
 from ftlab.report.judge import judge_facts
+from ftlab.report.leading import leading, left_out
 from ftlab.text import SHARE
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ MARKS: dict[Gate, str] = {"yes": "✓", "no": "✗", "not shown": "?"}
 _GATE_STYLES: dict[Gate, str] = {"yes": "green", "no": "red", "not shown": "yellow"}
 _WIDE = 112
 """Columns from which every column of the table fits."""
+MOST_ARMS = 100
+"""Rows of a table that somebody still reads."""
 _FEW = 3
 """Benchmarks that fit side by side on any terminal."""
 
 
 def print_view(view: DecisionView, console: Console) -> None:
     """Print the conclusion, the method table, forgetting, and what is missing. Text from outside is shown as it is."""
+    labels = {arm.arm_id: fmt.label(arm, 60) for arm in view.arms}
+    view, missing = leading(view, MOST_ARMS)
     console.print(Text(fmt.one_line(view.name), style="bold"), Text(fmt.one_line(view.question, 200), style="dim"))
     console.print()
     console.print(Text(fmt.plain(view.conclusion.sentence), style=_STYLES[view.conclusion.kind]))
@@ -36,6 +41,8 @@ def print_view(view: DecisionView, console: Console) -> None:
     if view.arms:
         console.print(_methods(view, wide=console.width >= _WIDE))
         console.print(Text(method_note(view), style="dim"))
+        if missing:
+            console.print(Text(left_out(missing), style="dim"))
     if kept := fmt.limits(view):
         console.print()
         console.print(Text("Limits", style="bold"))
@@ -53,7 +60,6 @@ def print_view(view: DecisionView, console: Console) -> None:
         console.print()
         console.print(_drift(view))
         console.print(Text(drift_note(view), style="dim"))
-    labels = {arm.arm_id: fmt.label(arm, 60) for arm in view.arms}
     slices = [f"{labels[found.arm_id]} {fmt.worst_slice(view, found)}" for found in view.worst_slices]
     _print_list(console, "Where it does worst (a lead, found by looking)", slices)
     if view.judge is not None:
