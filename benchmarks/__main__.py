@@ -17,6 +17,7 @@ MEASUREMENTS = {
     "statistics_speed": "what the intervals of a large sweep cost beside a plain bootstrap",
     "kills": "200 SIGKILLs over all processes of sweeps, and what is found after the resume",
     "scale": "ten thousand arms planned, resumed and asked for their status",
+    "readers": "eight readers for a minute while four workers write",
     "harness_speed": "benchmarks against lm-eval's own model class",
     "one_arm": "a whole LoRA run against a plain TRL script and lm_eval",
     "shell_loop": "the whole quickstart against a shell loop of the same",

@@ -1,8 +1,8 @@
 """Keeping secrets out of what is stored: what looks like one, what stands under a name of one, and what is one.
 
-A secret that is known is one in this process's environment: the variables whose names say so (HF_TOKEN, JUDGE_KEY), and
-those that a spec refers to by `${env:NAME}`, which `remember` is told. Their values are replaced wherever they turn up in
-a record or a log, however they got there: an exception's text, say.
+A secret that is known is one in this process's environment: the variables whose names say so (HF_TOKEN, JUDGE_KEY),
+and those that a spec refers to by `${env:NAME}`, which `remember` is told. Their values are replaced wherever they turn
+up in a record or a log, however they got there: an exception's text, say.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ SHORTEST = 8
 _KEY = re.compile(r"token(?!i[sz]|s_|s?_(?:per|count))|secret|passw|api_?key", re.IGNORECASE)
 _VARIABLE = re.compile(r"token(?!i[sz])|secret|passw|credential|webhook|(?:^|_)key(?:$|_)|api_?key", re.IGNORECASE)
 _FORM = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,})")
-_NOT_SECRET = frozenset({"false", "true"})
 _NAMES = "FTLAB_SECRETS"
 """The variable that carries the names of the others to the processes started from here."""
 
@@ -40,9 +39,7 @@ def known_secrets() -> tuple[str, ...]:
     found = {
         value.strip()
         for name, value in os.environ.items()
-        if name != _NAMES
-        and (name in remembered or _VARIABLE.search(name))
-        and value.strip().lower() not in _NOT_SECRET
+        if name != _NAMES and (name in remembered or _VARIABLE.search(name))
     }
     return tuple(sorted((value for value in found if len(value) >= SHORTEST), key=lambda value: (-len(value), value)))
 

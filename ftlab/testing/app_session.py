@@ -48,6 +48,7 @@ class AppSession:
                 max_size=None,
                 open_timeout=timeout,
                 close_timeout=1,
+                ping_interval=None,
             )
         )
 

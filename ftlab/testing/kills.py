@@ -17,8 +17,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,12 +83,13 @@ def fake_environment(seconds: float) -> dict[str, str]:
 
 
 class App:
-    """`ftlab ui` on a results folder with two sessions that draw pages all the time: the first page, and the runs."""
+    """`ftlab ui` on a results folder with sessions that draw pages all the time."""
 
-    def __init__(self, results: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, results: Path, environment: Mapping[str, str], pages: Sequence[str] = ("", "runs")) -> None:
         self._options = ["ui", "--results", str(results), "--no-browser"]
         self._environment = {**os.environ, **environment}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the app
+        self._pages = pages
         self._closed = threading.Event()
         self.errors: list[str] = []
         """What went wrong on a page."""
@@ -103,10 +105,25 @@ class App:
         self._process.wait()
         self._start()
 
+    def wait_until_up(self) -> None:
+        """Wait until the server answers."""
+
+        def answers() -> bool:
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):
+                return True
+            return self._process.poll() is not None
+
+        _wait(answers, "the app to come up")
+
     def settle(self) -> None:
         """Wait until pages were drawn that show what is there now."""
-        wanted = self.answers + 4
+        wanted = self.answers + 2 * len(self._pages)
         _wait(lambda: self.answers >= wanted or self._process.poll() is not None, "the app to draw its pages")
+
+    def said(self) -> str:
+        """What the servers wrote to their terminals, its end."""
+        self._log.seek(0)
+        return self._log.read()[-6000:].decode(errors="replace")
 
     def close(self) -> None:
         """End the server and the sessions."""
@@ -126,14 +143,13 @@ class App:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
 
     def _read(self) -> None:
         """Draw pages; when the server is gone, wait for the next one."""
         while not self._closed.wait(0.2):
             with suppress(OSError, WebSocketException), ExitStack() as stack:
-                pages = ("", "runs")
-                sessions = [stack.enter_context(AppSession(self._url, page, timeout=PATIENCE)) for page in pages]
+                sessions = [stack.enter_context(AppSession(self.url, page, timeout=PATIENCE)) for page in self._pages]
                 while not self._closed.wait(0.5):
                     for session in sessions:
                         self.errors += session.run().errors
@@ -158,6 +174,16 @@ class KilledSweep:
     """Whether a session ended by itself with everything done."""
     _process: subprocess.Popen[bytes] | None = None
     _log: IO[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a session is at work."""
+        return self._process is not None and not self._over()
+
+    def begin(self) -> None:
+        """Start the first session and wait until it works."""
+        self._start()
+        _wait(lambda: self._workers() or self._over(), "the first worker")
 
     def kill_until(self, kills: int) -> None:
         """Kill until there were `kills` in this sweep, or nothing is left to do."""
