@@ -10,19 +10,36 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ftlab.decide.build import build_view
+from ftlab.errors import UsageError
 from ftlab.store import queries
 from ftlab.store.ledger import LEDGER_FILE, Ledger
 from ftlab.store.migrations import VERSION, stored_version
 from ftlab.store.snapshot import open_snapshot
+from ftlab.testing.golden import write_golden
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("ledger-v*.duckdb"))
 
 
 def test_every_version_of_the_schema_has_a_golden_ledger() -> None:
     assert [path.name for path in GOLDEN] == [f"ledger-v{version}.duckdb" for version in range(1, VERSION + 1)]
+
+
+def test_the_command_makes_the_one_of_this_version_and_replaces_none(tmp_path: Path) -> None:
+    made = write_golden(tmp_path)
+    assert made.name == GOLDEN[-1].name
+    with pytest.raises(UsageError, match="never replaced"):
+        write_golden(tmp_path)
+    columns = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+    runs = "SELECT status, count(*) FROM runs GROUP BY ALL ORDER BY ALL"
+    told = []
+    for golden in (made, GOLDEN[-1]):
+        with duckdb.connect(str(golden), read_only=True) as connection:
+            told.append([connection.execute(sql).fetchall() for sql in (columns, runs)])
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
