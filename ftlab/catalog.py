@@ -122,6 +122,9 @@ SEARCHERS = Registry(
     },
 )
 
+EXECUTORS = Registry("executor", {"local": "ftlab.execute.local:open_local"})
+"""Functions of (results, pipeline, execute) that return a `ftlab.execute.base.Executor`."""
+
 DATASETS = Registry(
     "builtin data set",
     {"medical-specialty": "ftlab.data.builtin:medical_specialty"},

@@ -13,6 +13,7 @@ from ftlab.cli.run import REAL_PIPELINE, conclude
 from ftlab.text import one_line
 
 if TYPE_CHECKING:
+    from ftlab.execute.base import Executor
     from ftlab.execute.coordinator import Outcome
     from ftlab.execute.progress import Display
     from ftlab.plan.opening import Opening
@@ -33,19 +34,21 @@ def decide_plan(
     from ftlab.cli.judge import judge_at_the_end
     from ftlab.cli.status import newest_view
     from ftlab.decide.compare import update_comparisons
+    from ftlab.execute.base import open_executor
     from ftlab.execute.hold import hold_results
     from ftlab.files import write_atomic
     from ftlab.store.ledger import Ledger
 
     results = results.expanduser().absolute()
     display = open_display()
+    executor = open_executor(results, pipeline, plan.execute)
     with hold_results(results), Ledger(results, derive=update_comparisons) as ledger:
         for message in ledger.messages:
             display.note(message)
         ledger.catch_up()
-        opening = _open(plan, results, ledger, partial=partial, again=again, why=why)
+        opening = _open(plan, results, ledger, executor, partial=partial, again=again, why=why)
         display.note(_opened(opening))
-        outcome = _measure(plan, opening, results, ledger, display, pipeline)
+        outcome = _measure(plan, opening, results, ledger, display, executor, fetch=pipeline == REAL_PIPELINE)
         if not outcome.interrupted:
             judge_at_the_end(plan, results, ledger, display)
     view = newest_view(results, plan.experiment_id)
@@ -55,8 +58,13 @@ def decide_plan(
     return outcome.exit_code
 
 
-def _open(plan: Plan, results: Path, ledger: Ledger, *, partial: bool, again: bool, why: str) -> Opening:
-    """Put the opening on record, unless the last one says the same, and return what is open."""
+def _open(
+    plan: Plan, results: Path, ledger: Ledger, executor: Executor, *, partial: bool, again: bool, why: str
+) -> Opening:
+    """Put the opening on record, unless the last one says the same, and return what is open.
+
+    Only once the executor can measure: rows that were opened for nothing stay opened.
+    """
     from ftlab.decide.facts import read_facts
     from ftlab.decide.finalists import choose_finalists, propose_opening
     from ftlab.execute.openings import read_openings, write_opening
@@ -87,27 +95,30 @@ def _open(plan: Plan, results: Path, ledger: Ledger, *, partial: bool, again: bo
     )
     if opening is None:
         return [one for one in earlier if one.experiment_id == plan.experiment_id][-1]
+    executor.prepare()
     write_opening(results, opening)
     return opening
 
 
-def _measure(plan: Plan, opening: Opening, results: Path, ledger: Ledger, display: Display, pipeline: str) -> Outcome:
-    """One session over the opened arms' runs, with the test rows besides."""
+def _measure(
+    plan: Plan, opening: Opening, results: Path, ledger: Ledger, display: Display, executor: Executor, *, fetch: bool
+) -> Outcome:
+    """One session over the opened arms' runs, with the test rows besides. `fetch`: what they need, before it."""
     from ftlab.execute.bookkeeping import Bookkeeping
     from ftlab.execute.coordinator import Coordinator, unfinished_runs
     from ftlab.execute.fetch import fetch_all
-    from ftlab.execute.local import LocalExecutor
     from ftlab.plan.expand import with_split
     from ftlab.plan.opening import TEST, test_runs
 
     opened = [with_split(run, TEST) for run in test_runs(opening, plan.runs)]
     session = plan.model_copy(update={"runs": tuple(opened)})
-    if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(session, results)):
+    if unfinished := unfinished_runs(session, results):
+        executor.prepare()
+    if fetch and unfinished:
         try:
             fetch_all(unfinished, display.fetching)
         finally:
             display.close()
-    executor = LocalExecutor(results, pipeline, plan.execute.workers)
     return Coordinator(session, results, executor, Bookkeeping(ledger), display, whole=False).run()
 
 

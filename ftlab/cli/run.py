@@ -18,6 +18,7 @@ from ftlab.text import plural
 
 if TYPE_CHECKING:
     from ftlab.decide.view import DecisionView
+    from ftlab.execute.base import Executor
     from ftlab.execute.coordinator import Outcome
     from ftlab.execute.progress import Display
     from ftlab.plan.run import Plan, RunConfig
@@ -117,6 +118,7 @@ def execute_plan(
     Raises StoreBusyError when another `ftlab run` has the folder, StorageError when it cannot be written.
     """
     from ftlab.cli.judge import warn_of_missing_key
+    from ftlab.execute.base import open_executor
     from ftlab.execute.coordinator import unfinished_runs
     from ftlab.execute.hold import hold_results, refuse_if_held
     from ftlab.execute.notify import check_addresses
@@ -132,11 +134,14 @@ def execute_plan(
     warn_of_missing_key(plan, display)
     # What a search will propose needs the same data and model as one point of its space.
     sampled = with_samples(plan) if whole else plan
-    if pipeline == REAL_PIPELINE and (unfinished := unfinished_runs(sampled, results)):
-        _prepare(sampled, unfinished, display, loaded)
+    executor = open_executor(results, pipeline, plan.execute)
+    if unfinished := unfinished_runs(sampled, results):
+        executor.prepare()
+        if pipeline == REAL_PIPELINE:
+            _prepare(sampled, unfinished, display, loaded)
     try:
         with hold_results(results):
-            outcome = _work(plan, results, pipeline, display, whole)
+            outcome = _work(plan, results, executor, display, whole)
     except FtlabError as error:
         _tell(plan, f"{plan.name}: stopped by an error", [str(error)], {"error": str(error)})
         raise
@@ -180,20 +185,18 @@ def _prepare(plan: Plan, unfinished: Sequence[RunConfig], display: Display, load
         display.close()
 
 
-def _work(plan: Plan, results: Path, pipeline: str, display: Display, whole: bool) -> Outcome:
+def _work(plan: Plan, results: Path, executor: Executor, display: Display, whole: bool) -> Outcome:
     """One session of the coordinator over the plan."""
     from ftlab.cli.judge import judge_at_the_end
     from ftlab.decide.compare import update_comparisons
     from ftlab.execute.bookkeeping import Bookkeeping
     from ftlab.execute.coordinator import Coordinator
-    from ftlab.execute.local import LocalExecutor
     from ftlab.store.ledger import Ledger
 
     with Ledger(results, derive=update_comparisons) as ledger:
         told = len(ledger.messages)
         for message in ledger.messages:
             display.note(message)
-        executor = LocalExecutor(results, pipeline, plan.execute.workers)
         outcome = Coordinator(plan, results, executor, Bookkeeping(ledger), display, whole=whole).run()
         for message in ledger.messages[told:]:
             display.note(message)

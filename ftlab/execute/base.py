@@ -1,7 +1,7 @@
 """What an executor is: something that takes attempt directories in and says when each has ended.
 
 The coordinator decides what runs and in which order, and reads what happened from the journals; an executor only places
-work on processes or machines. Implementations: `ftlab.execute.local:LocalExecutor`. The contract that each must pass is
+work on processes or machines. Implementations: `ftlab.catalog.EXECUTORS`. The contract that each must pass is
 `ftlab.testing.executor_contract.ExecutorContract`.
 """
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ftlab.catalog import EXECUTORS
 from ftlab.events import Status
+from ftlab.spec.execution import ExecuteSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class Executor(Protocol):
     def warm(self) -> Sequence[str]:
         """The bases that idle workers have loaded: a run of one of these starts at once."""
 
+    def prepare(self) -> None:
+        """Make sure that a run can be placed at all; called before anything is written. Raises UsageError, in one
+        sentence, when none ever could, MissingExtraError when a package is missing."""
+
     def submit(self, attempt: Path, base: str) -> Handle:
         """Start an attempt, on a worker that has `base` loaded if one is idle. Raises RuntimeError beyond capacity."""
 
@@ -62,3 +68,9 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End every process at once, working or not. Nothing that was started outlives this call. May be repeated."""
+
+
+def open_executor(results: Path, pipeline: str, execute: ExecuteSpec) -> Executor:
+    """The executor that a spec asks for. Starts nothing yet."""
+    executor: Executor = EXECUTORS.load(execute.executor)(results, pipeline, execute)
+    return executor

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, MODELS, Registry, suggest
+from ftlab.catalog import BENCHMARKS, BENCHMARKS_LEFT_OUT, DATASETS, EXECUTORS, MODELS, Registry, suggest
 from ftlab.errors import Problem
 from ftlab.spec.judge import JUDGE, wrong_question
 from ftlab.spec.measures import MEASURES
@@ -46,6 +46,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.judge()
     checker.forgetting()
     checker.searches()
+    checker.executor()
     checker.distinct(("seeds",), "seed")
 
 
@@ -124,6 +125,11 @@ class _Checker:
                 self._note(path, f"'{shown(str(name))}' is not among benchmarks.tasks; add it there or remove it here")
             elif isinstance(folder, str) and not (self.root / Path(folder).expanduser()).is_dir():
                 self._note(path, f"there is no folder '{shown(folder)}' in {self.root.absolute()}")
+
+    def executor(self) -> None:
+        """Somewhere to run."""
+        for path, name in self._texts(("execute", "executor")):
+            self._known(path, name, EXECUTORS)
 
     def prices(self) -> None:
         """A hosted price belongs to a method, and a limit on costs needs a price."""

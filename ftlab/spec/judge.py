@@ -7,8 +7,9 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from ftlab.spec.block import Block
 from ftlab.spec.secrets import IN_SCHEMA, reference
 
 JUDGE = "judge"
@@ -36,13 +37,7 @@ Answer B:
 Which answer is better? Reply with one letter, A or B."""
 
 
-class JudgeBlock(BaseModel):
-    """The base of the parts of `judge:`, as strict as every other block of a spec."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class EndpointSpec(JudgeBlock):
+class EndpointSpec(Block):
     """A server that speaks OpenAI's chat completions. No other host is ever asked; redirects are not followed."""
 
     url: str
@@ -73,7 +68,7 @@ class EndpointSpec(JudgeBlock):
         return value.rstrip("/")
 
 
-class JudgeSpec(JudgeBlock):
+class JudgeSpec(Block):
     """A model that compares each arm's answers with the best prompt's: 1 better, 0.5 a tie, 0 worse."""
 
     model: str | None = None

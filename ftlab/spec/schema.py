@@ -7,14 +7,14 @@ form of a method's config, so this module holds literals alone.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from ftlab.spec.block import Block
+from ftlab.spec.execution import ExecuteSpec
 from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.metrics import DEFAULT_METRICS, GivenMetric, TaskType, metric_entry
-from ftlab.spec.secrets import IN_SCHEMA, reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """What users call methods and experiments: lower case, digits, - and _, at most 64 characters."""
@@ -25,12 +25,6 @@ BenchmarkGroup = Literal[
     "knowledge", "reasoning", "reading", "instruction_following", "format", "neutral_text", "other"
 ]
 """What a general benchmark measures; `other` for those of lm-eval's registry of which ftlab does not know it."""
-
-
-class Block(BaseModel):
-    """The base of every part of a spec: frozen, strict about keys, documented by attribute docstrings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Message(Block):
@@ -214,9 +208,9 @@ OWN_TASK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 class BenchmarkSpec(Block):
     """General benchmarks: what the model could do before and must still do after."""
 
-    tasks: list[str] = []
+    tasks: list[str] = Field(default=[])
     """`builtin:<name>`, any task name of lm-eval's registry, or a name of `own`."""
-    own: dict[Annotated[str, StringConstraints(pattern=OWN_TASK)], str] = {}
+    own: dict[Annotated[str, StringConstraints(pattern=OWN_TASK)], str] = Field(default={})
     """lm-eval tasks of your own: a task's name and the folder whose YAML files define it. Such files may name Python
     code, which then runs with your rights: naming a task here allows it."""
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -282,29 +276,12 @@ class PriceSpec(Block):
     """What amounts are written with."""
     machine_hour: Annotated[float, Field(ge=0)] | None = None
     """An hour of the machine that trains and serves."""
-    hosted: dict[Name, HostedPrice] = {}
+    hosted: dict[Name, HostedPrice] = Field(default={})
     """By the name of a method: what it costs when a service hosts it, instead of the machine's time."""
     retrain_per_year: Annotated[float, Field(ge=0)] = 0.0
     """How often a year the training is repeated, on fresh data say."""
     horizon_years: Annotated[float, Field(gt=0)] = 1.0
     """In how many years `decision.horizon_requests` come in."""
-
-
-class ExecuteSpec(Block):
-    """How the runs are executed; nothing here changes a result."""
-
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Worker processes on this machine; CPU threads are divided among them."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 0
-    """How often a run that failed or was killed is tried again within one `ftlab run`."""
-    eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
-    """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
-    latency_requests: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """How many requests are answered one at a time to measure latency. When left out 20, on the test rows alone; with
-    `decision.max_p95_ms` 80, on every split, since fewer cannot show a limit on the slowest twentieth."""
-    notify: list[Annotated[str, AfterValidator(partial(reference, what="address")), IN_SCHEMA]] = []
-    """Who is told when a sweep ends: `${env:NAME}`, the variable that holds a webhook's address, or one that apprise
-    understands. The address is never stored."""
 
 
 class BudgetSpec(Block):
@@ -335,7 +312,7 @@ class ExperimentSpec(Block):
     """The candidates by name. Any field may hold `{grid: [...]}`; `variants: [...]` couples several fields."""
     train: TrainSpec = TrainSpec()
     """Defaults for every trained method."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = Field(default=[0])
     """One replicate of every arm per seed."""
     benchmarks: BenchmarkSpec = BenchmarkSpec()
     """General benchmarks, measured on every arm and on the base."""

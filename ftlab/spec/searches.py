@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ftlab.spec.schema import Block
+from ftlab.spec.block import Block
 
 DEFAULT_ARMS = 20
 """How many arms a search tries when nothing bounds it."""

@@ -19,8 +19,9 @@ from pydantic import BaseModel, Field, GetCoreSchemaHandler, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from ftlab.spec.block import Block
 from ftlab.spec.scalars import found_value
-from ftlab.spec.schema import Block, MethodConfig
+from ftlab.spec.schema import MethodConfig
 from ftlab.spec.searches import SearchSpec
 
 MAX_VALUES = 1000

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ftlab.errors import UsageError
 from ftlab.events import Status
 from ftlab.execute.attempts import create_attempt, hold_lease, read_end
 from ftlab.execute.base import Executor, Finished, Handle
@@ -34,6 +35,10 @@ class ExecutorContract:
 
     def make(self, results: Path, workers: int) -> Executor:
         """The executor under test, running FAKE_PIPELINE."""
+        raise NotImplementedError
+
+    def make_impossible(self, results: Path) -> Executor:
+        """The executor, asked for more than there is where it runs."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -141,22 +146,6 @@ class ExecutorContract:
         (end,) = self.wait(executor)
         assert end.status is Status.COMPLETE
 
-    def test_a_worker_is_kept_for_the_next_run_of_its_base(self, executor: Executor, results: Path) -> None:
-        first = self.submit(executor, results, "first")
-        self.wait(executor)
-        assert list(executor.warm) == [BASE]
-        second = self.submit(executor, results, "second")
-        self.wait(executor)
-        assert self.pid_of(first.attempt) == self.pid_of(second.attempt)
-
-    def test_a_worker_is_replaced_after_a_failure(self, executor: Executor, results: Path) -> None:
-        bad = self.submit(executor, results, "bad", fault="error")
-        self.wait(executor)
-        assert list(executor.warm) == []
-        good = self.submit(executor, results, "good")
-        self.wait(executor)
-        assert self.pid_of(bad.attempt) != self.pid_of(good.attempt)
-
     def test_cancel_ends_a_run_at_its_next_step(self, executor: Executor, results: Path) -> None:
         handle = self.submit(executor, results, "long", seconds=5)
         self.wait_for_stage(handle.attempt, "predictions")
@@ -175,3 +164,34 @@ class ExecutorContract:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         executor.close()
+
+    def test_an_impossible_request_is_one_sentence_before_anything_is_started(self, results: Path) -> None:
+        executor = self.make_impossible(results)
+        try:
+            with pytest.raises(UsageError) as error:
+                executor.prepare()
+        finally:
+            executor.close()
+        assert error.value.exit_code == 2
+        assert len(str(error.value).splitlines()) == 1
+        assert not list(results.iterdir())
+
+
+class KeptWorkersContract:
+    """Inherited beside `ExecutorContract` by an executor whose workers live from run to run."""
+
+    def test_a_worker_is_kept_for_the_next_run_of_its_base(self: Any, executor: Executor, results: Path) -> None:
+        first = self.submit(executor, results, "first")
+        self.wait(executor)
+        assert list(executor.warm) == [BASE]
+        second = self.submit(executor, results, "second")
+        self.wait(executor)
+        assert self.pid_of(first.attempt) == self.pid_of(second.attempt)
+
+    def test_a_worker_is_replaced_after_a_failure(self: Any, executor: Executor, results: Path) -> None:
+        bad = self.submit(executor, results, "bad", fault="error")
+        self.wait(executor)
+        assert list(executor.warm) == []
+        good = self.submit(executor, results, "good")
+        self.wait(executor)
+        assert self.pid_of(bad.attempt) != self.pid_of(good.attempt)

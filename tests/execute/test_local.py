@@ -7,47 +7,52 @@ from pathlib import Path
 
 import pytest
 
+from ftlab.errors import UsageError
 from ftlab.events import Status
 from ftlab.execute import local
 from ftlab.execute.attempts import create_attempt
-from ftlab.execute.local import SPINS, LocalExecutor, describe_death
+from ftlab.execute.base import Finished
+from ftlab.execute.local import LocalExecutor, open_local
+from ftlab.execute.process import describe_death
+from ftlab.spec.execution import ExecuteSpec
 from ftlab.store.journal import read_events
-from ftlab.testing.executor_contract import FAKE_PIPELINE, ExecutorContract
+from ftlab.testing.executor_contract import FAKE_PIPELINE, ExecutorContract, KeptWorkersContract
 from ftlab.testing.fakes import fake_plan
 
 
-class TestLocalExecutor(ExecutorContract):
+class TestLocalExecutor(ExecutorContract, KeptWorkersContract):
     def make(self, results: Path, workers: int) -> LocalExecutor:
         return LocalExecutor(results, FAKE_PIPELINE, workers)
 
-
-def test_threads_are_divided_and_each_worker_has_one_gpu(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(local, "usable_cores", lambda: 9)
-    monkeypatch.setattr(local, "visible_gpus", lambda: ["0", "1"])
-    executor = LocalExecutor(tmp_path, FAKE_PIPELINE, 4)
-    environments = [executor._environment(slot) for slot in range(4)]
-    assert {env["OMP_NUM_THREADS"] for env in environments} == {"2"}
-    assert [env["CUDA_VISIBLE_DEVICES"] for env in environments] == ["0", "1", "0", "1"]
-    assert environments[0]["TOKENIZERS_PARALLELISM"] == "false"
+    def make_impossible(self, results: Path) -> LocalExecutor:
+        return LocalExecutor(results, FAKE_PIPELINE, 1, cpus=100_000)
 
 
-def test_a_worker_never_has_less_than_one_thread(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(local, "usable_cores", lambda: 1)
-    assert LocalExecutor(tmp_path, FAKE_PIPELINE, 8)._environment(0)["OMP_NUM_THREADS"] == "1"
+def test_each_run_has_gpus_and_threads_of_its_own(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.setattr(local, "usable_cores", lambda: 6)
+    executor = LocalExecutor(tmp_path, FAKE_PIPELINE, 2)
+    plan = fake_plan({name: {"type": "fake_prompt", "seconds": 1.0} for name in ("a", "b")}, benchmarks=())
+    attempts = [create_attempt(tmp_path, config) for config in plan.runs]
+    try:
+        for attempt in attempts:
+            executor.submit(attempt, "base")
+        ends: list[Finished] = []
+        while len(ends) < 2:
+            ends += executor.poll(1)
+    finally:
+        executor.close()
+    told = [read_events(attempt / "events.jsonl")[0][0]["provenance"]["environment"] for attempt in attempts]
+    assert sorted(env["CUDA_VISIBLE_DEVICES"] for env in told) == ["4", "7"]
+    assert {env["OMP_NUM_THREADS"] for env in told} == {"3"}
 
 
-def test_threads_of_a_worker_soon_sleep_while_they_wait_unless_the_user_says_otherwise(
-    monkeypatch, tmp_path: Path
-) -> None:
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.delenv(name, raising=False)
-    executor = LocalExecutor(tmp_path, FAKE_PIPELINE, 1)
-    assert executor._environment(0)["GOMP_SPINCOUNT"] == SPINS
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert "GOMP_SPINCOUNT" not in executor._environment(0)
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert executor._environment(0)["GOMP_SPINCOUNT"] == "7"
+def test_more_workers_than_gpus_are_refused_with_the_mend(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(UsageError, match=r"workers is 3 .* this machine has 2; set execute.workers to at most 2"):
+        open_local(tmp_path, FAKE_PIPELINE, ExecuteSpec(workers=3)).prepare()
+    open_local(tmp_path, FAKE_PIPELINE, ExecuteSpec(workers=3, gpus=0.5)).prepare()
+    open_local(tmp_path, FAKE_PIPELINE, ExecuteSpec(workers=3, gpus=0)).prepare()
 
 
 def test_a_pipeline_that_cannot_be_built_fails_the_run_with_its_reason(tmp_path: Path) -> None:

@@ -141,6 +141,16 @@ BAD = [
         ],
     ),
     (
+        "nowhere to run",
+        (METHOD, METHOD + "execute: {executor: locl}\n"),
+        ["12:21 execute.executor: unknown executor 'locl', did you mean 'local'?"],
+    ),
+    (
+        "an odd share of a GPU",
+        (METHOD, METHOD + "execute: {gpus: 0.75}\n"),
+        ["12:17 execute.gpus: expected a whole number of GPUs, or one over a whole number such as 0.5, found 0.75"],
+    ),
+    (
         "a name of an own benchmark",
         (METHOD, METHOD + "benchmarks: {own: {'Our tasks': ./tasks}}\n"),
         [

@@ -1,0 +1,46 @@
+"""What a spec may say about where and how its runs are executed. Nothing here is part of any identity."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from ftlab.spec.block import Block
+from ftlab.spec.secrets import IN_SCHEMA, reference
+
+ROUNDING = 0.01
+"""How far one over a part may be from a whole number: 0.333 is a third."""
+
+
+def whole_or_part(gpus: float) -> float:
+    """`gpus` if a run can have so many: a whole number, or one over a whole number. Raises ValueError."""
+    parts = 1 / gpus if 0 < gpus < 1 else gpus
+    if abs(parts - round(parts)) > ROUNDING:
+        raise ValueError(f"expected a whole number of GPUs, or one over a whole number such as 0.5, found {gpus:g}")
+    return gpus
+
+
+class ExecuteSpec(Block):
+    """How the runs are executed; nothing here changes a result."""
+
+    executor: str = "local"
+    """Where runs are executed: `local`, on this machine."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many runs are executed at once. On this machine its CPU threads are divided among them."""
+    gpus: Annotated[float, Field(ge=0, le=64), AfterValidator(whole_or_part)] | None = None
+    """GPUs of one run: a whole number, or a part such as 0.5, by which two runs share one. When left out, one each on
+    this machine if it has any."""
+    cpus: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads of one run; when left out, an equal share of this machine's."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    """How often a run that failed or was killed is tried again within one `ftlab run`."""
+    eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
+    """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
+    latency_requests: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """How many requests are answered one at a time to measure latency. When left out 20, on the test rows alone; with
+    `decision.max_p95_ms` 80, on every split, since fewer cannot show a limit on the slowest twentieth."""
+    notify: list[Annotated[str, AfterValidator(partial(reference, what="address")), IN_SCHEMA]] = Field(default=[])
+    """Who is told when a sweep ends: `${env:NAME}`, the variable that holds a webhook's address, or one that apprise
+    understands. The address is never stored."""
