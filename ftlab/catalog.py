@@ -122,7 +122,7 @@ SEARCHERS = Registry(
     },
 )
 
-EXECUTORS = Registry("executor", {"local": "ftlab.execute.local:open_local"})
+EXECUTORS = Registry("executor", {"local": "ftlab.execute.local:open_local", "slurm": "ftlab.execute.slurm:open_slurm"})
 """Functions of (results, pipeline, execute) that return a `ftlab.execute.base.Executor`."""
 
 DATASETS = Registry(

@@ -16,6 +16,8 @@ from ftlab.catalog import EXECUTORS
 from ftlab.events import Status
 from ftlab.spec.execution import ExecuteSpec
 
+CANCELLED_REASON = "stopped by the user"
+
 
 @dataclass(frozen=True, slots=True)
 class Handle:

@@ -28,12 +28,11 @@ from ftlab.execute.attempts import (
     read_end,
     run_folder,
 )
-from ftlab.execute.base import Executor, Finished, Handle
+from ftlab.execute.base import CANCELLED_REASON, Executor, Finished, Handle
 from ftlab.execute.bookkeeping import Bookkeeping
 from ftlab.execute.interrupts import Interrupts
 from ftlab.execute.progress import Display, Progress, RunEnd
 from ftlab.execute.stages import StageStore
-from ftlab.execute.worker import CANCELLED_REASON
 from ftlab.files import write_atomic
 from ftlab.plan.opening import TEST
 from ftlab.plan.run import Plan, RunConfig, StageKey
@@ -257,7 +256,9 @@ class Coordinator:
 
     def _settle(self, finished: Iterable[Finished]) -> None:
         for news in finished:
-            config = self._running.pop(news.handle)
+            config = self._running.pop(news.handle, None)
+            if config is None:
+                continue  # a cluster may tell of the same end twice
             attempt = news.handle.attempt
             end = read_end(attempt)
             if end is None:

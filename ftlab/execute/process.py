@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ftlab.events import Status
-from ftlab.execute.base import Finished, Handle
+from ftlab.execute.base import CANCELLED_REASON, Finished, Handle
 
 CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 """What a process brings upon itself; any other signal came from outside."""
@@ -58,9 +58,9 @@ class WorkerProcess:
         self._oom_kills = _oom_kills()
         self._send({"attempt": str(handle.attempt.absolute())})
 
-    def cancel(self) -> None:
-        """Ask for an end at the next step."""
-        self._send({"cancel": True})
+    def cancel(self, status: Status = Status.CANCELLED, reason: str = CANCELLED_REASON) -> None:
+        """Ask for an end at the next step, with this status and for this reason."""
+        self._send({"cancel": True, "status": status, "reason": reason})
 
     def read(self) -> Finished | None:
         """What the process has to say now that its stdout is readable: an answer, its death, or nothing whole yet."""

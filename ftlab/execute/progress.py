@@ -236,8 +236,9 @@ def _projected(follow: _Follow) -> float | None:
 
 
 def _remaining(follow: _Follow, expected: float) -> float:
+    """By the worker's clock alone, as of its last word: that of another machine may be hours off this one's."""
     whole = _projected(follow)
-    elapsed = time.time() - follow.stage_since
+    elapsed = follow.progress.get("ts", follow.stage_since) - follow.stage_since
     return max(0.0, (expected if whole is None else whole) - elapsed)
 
 

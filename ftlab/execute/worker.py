@@ -2,7 +2,8 @@
 
     python -m ftlab.execute.worker --results DIR --pipeline module:Object --threads N --parent PID
 
-Lines in, JSON:   {"attempt": "<dir>"}   execute it          {"cancel": true}   stop at the next step
+Lines in, JSON:   {"attempt": "<dir>"}   execute it
+                  {"cancel": true, "status": "...", "reason": "..."}   stop at the next step, and end so
 Lines out, JSON:  {"attempt": "<dir>", "status": "...", "reason": "..."|null, "fatal": bool}
 
 While a run executes, everything that libraries print goes to the attempt's log.txt: the real stdout is kept aside for
@@ -31,6 +32,7 @@ from typing import IO, Any
 from ftlab.errors import FtlabError, OutOfMemoryError, StorageError
 from ftlab.events import EventType, Reporter, RunCancelled, Status
 from ftlab.execute.attempts import hold_lease, number, read_config, read_end
+from ftlab.execute.base import CANCELLED_REASON
 from ftlab.execute.pipeline import Pipeline
 from ftlab.execute.provenance import provenance
 from ftlab.execute.runner import execute_run
@@ -43,7 +45,6 @@ ERROR_CHARACTERS = 8_000
 """How much of a traceback is kept: its end, which says what happened."""
 REASON_CHARACTERS = 500
 PR_SET_PDEATHSIG = 1
-CANCELLED_REASON = "stopped by the user"
 
 
 class Worker:
@@ -54,7 +55,11 @@ class Worker:
         self._build = pipeline
         self._pipeline: Pipeline | None = None
         self._threads = threads
-        self.cancelled = threading.Event()
+        self._asked: tuple[Status, str] | None = None
+
+    def cancel(self, status: Status = Status.CANCELLED, reason: str = CANCELLED_REASON) -> None:
+        """Stop at the next step, from any thread: the attempt ends with this status, for this reason."""
+        self._asked = status, reason
 
     def execute(self, attempt: Path) -> dict[str, Any]:
         """Execute one attempt and return the answer; what goes wrong with the run is the answer too."""
@@ -100,7 +105,7 @@ class Worker:
         """The journal, made into the place where a run notices that it was asked to stop."""
 
         def report(type: EventType, **fields: Any) -> None:  # noqa: A002  the journal's own word
-            if self.cancelled.is_set() and type in (EventType.PROGRESS, EventType.STAGE_STARTED):
+            if self._asked is not None and type in (EventType.PROGRESS, EventType.STAGE_STARTED):
                 raise RunCancelled
             journal(type, **fields)
 
@@ -108,6 +113,8 @@ class Worker:
 
     def _end(self, attempt: Path, journal: EventWriter | None, error: BaseException | None) -> dict[str, Any]:
         status, reason = describe_end(error)
+        if isinstance(error, RunCancelled) and self._asked is not None:
+            status, reason = self._asked
         details = "".join(traceback.format_exception(error))[-ERROR_CHARACTERS:] if error is not None else None
         try:
             if journal is not None:
@@ -181,12 +188,12 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _listen(commands: IO[str], attempts: SimpleQueue[Path], cancelled: threading.Event) -> None:
+def _listen(commands: IO[str], attempts: SimpleQueue[Path], worker: Worker) -> None:
     """Read commands until the parent closes the pipe or dies, and then end the process, working or not."""
     for line in commands:
         command = json.loads(line)
         if command.get("cancel"):
-            cancelled.set()
+            worker.cancel(Status(command["status"]), command["reason"])
         else:
             attempts.put(Path(command["attempt"]))
     os._exit(0)
@@ -213,7 +220,7 @@ def main() -> None:
     faulthandler.enable(file=2)
     worker = Worker(arguments.results, load_pipeline(arguments.pipeline, arguments.threads), arguments.threads)
     attempts: SimpleQueue[Path] = SimpleQueue()
-    listener = threading.Thread(target=_listen, args=(sys.stdin, attempts, worker.cancelled), daemon=True)
+    listener = threading.Thread(target=_listen, args=(sys.stdin, attempts, worker), daemon=True)
     listener.start()
     while True:
         answer = json.dumps(worker.execute(attempts.get())).encode()

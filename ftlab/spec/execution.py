@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from ftlab.spec.block import Block
 from ftlab.spec.secrets import IN_SCHEMA, reference
@@ -22,18 +22,53 @@ def whole_or_part(gpus: float) -> float:
     return gpus
 
 
+Word = Annotated[str, StringConstraints(pattern=r"^\S{1,200}$")]
+"""What is handed to a cluster's own tools: one word, so that it can never become a line of a script."""
+
+
+class SlurmSpec(Block):
+    """What each job asks of Slurm, by the names of sbatch's options; GPUs and CPUs come from `execute`."""
+
+    partition: Word | None = None
+    """Where jobs are queued; the cluster's default when left out."""
+    account: Word | None = None
+    """Who pays."""
+    qos: Word | None = None
+    """The quality of service."""
+    time: Annotated[str, StringConstraints(pattern=r"^(\d+-)?\d+(:\d+){0,2}$")] = "24:00:00"
+    """The longest a run may take, e.g. `4:00:00` or `1-12`. One that reaches it ends as killed with its checkpoint
+    kept, and is tried again by `execute.retries`."""
+    mem: Word | None = None
+    """The memory of a run, e.g. `32G`."""
+    constraint: Word | None = None
+    """Features that a node must have."""
+    gres: Word | None = None
+    """Other generic resources, e.g. `gpu:a100:1` in place of `execute.gpus`."""
+    reservation: Word | None = None
+    """A reservation to use."""
+    nodelist: Word | None = None
+    """The only nodes to use."""
+    exclude: Word | None = None
+    """Nodes not to use."""
+    exclusive: bool = False
+    """Whether a run has its node for itself."""
+
+
 class ExecuteSpec(Block):
     """How the runs are executed; nothing here changes a result."""
 
     executor: str = "local"
-    """Where runs are executed: `local`, on this machine."""
+    """Where runs are executed: `local`, on this machine, or `slurm`, one job for each run, on a cluster that shares
+    the disk of the results folder."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """How many runs are executed at once. On this machine its CPU threads are divided among them."""
     gpus: Annotated[float, Field(ge=0, le=64), AfterValidator(whole_or_part)] | None = None
     """GPUs of one run: a whole number, or a part such as 0.5, by which two runs share one. When left out, one each on
-    this machine if it has any."""
+    this machine if it has any, and none on a cluster."""
     cpus: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads of one run; when left out, an equal share of this machine's."""
+    """CPU threads of one run; when left out, an equal share of this machine's, and 1 on a cluster."""
+    slurm: SlurmSpec = SlurmSpec()
+    """What jobs ask for, where the executor is `slurm`."""
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     """How often a run that failed or was killed is tried again within one `ftlab run`."""
     eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096

@@ -44,7 +44,7 @@ class EventWriter:
     written.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = lambda: time.time()) -> None:
         self.path = path
         self._clock = clock
         self._lock = threading.Lock()

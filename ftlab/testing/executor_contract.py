@@ -7,19 +7,24 @@ class TestLocalExecutor(ExecutorContract):
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ftlab.errors import UsageError
 from ftlab.events import Status
-from ftlab.execute.attempts import create_attempt, hold_lease, read_end
+from ftlab.execute.attempts import close_attempt, close_dead_attempts, create_attempt, hold_lease, read_end
 from ftlab.execute.base import Executor, Finished, Handle
+from ftlab.plan.run import RunConfig
 from ftlab.store.journal import read_events
+from ftlab.testing.fake_pipeline import DAY, read_work
 from ftlab.testing.fakes import fake_plan
 
 FAKE_PIPELINE = "ftlab.testing.fakes:FakePipeline"
@@ -41,6 +46,10 @@ class ExecutorContract:
         """The executor, asked for more than there is where it runs."""
         raise NotImplementedError
 
+    def kill_node(self, attempt: Path) -> None:
+        """Take away the machine that works on an attempt, with all that runs there; the worker alone, if it is all."""
+        os.killpg(self.pid_of(attempt), signal.SIGKILL)
+
     @pytest.fixture
     def results(self, tmp_path: Path) -> Path:
         """The results folder."""
@@ -53,10 +62,13 @@ class ExecutorContract:
         yield executor
         executor.close()
 
+    def config(self, name: str, **fields: Any) -> RunConfig:
+        """A fake run of its own."""
+        return fake_plan({name: {"type": "fake_prompt", **fields}}, name=name, benchmarks=()).runs[0]
+
     def submit(self, executor: Executor, results: Path, name: str, **fields: Any) -> Handle:
         """Submit a fake run of its own."""
-        plan = fake_plan({name: {"type": "fake_prompt", **fields}}, name=name, benchmarks=())
-        return executor.submit(create_attempt(results, plan.runs[0]), BASE)
+        return executor.submit(create_attempt(results, self.config(name, **fields)), BASE)
 
     def wait(self, executor: Executor, count: int = 1) -> list[Finished]:
         """The next `count` ends."""
@@ -77,6 +89,10 @@ class ExecutorContract:
                     return
             time.sleep(0.02)
         raise AssertionError(f"{attempt} never reached its stage {kind}")
+
+    def types(self, attempt: Path) -> list[str]:
+        """The types of the events that were told, in their order."""
+        return [str(event["type"]) for event in read_events(attempt / "events.jsonl")[0]]
 
     def pid_of(self, attempt: Path) -> int:
         """The process that worked on an attempt."""
@@ -161,9 +177,83 @@ class ExecutorContract:
         self.wait_for_stage(handle.attempt, "predictions")
         pid = self.pid_of(handle.attempt)
         executor.close()
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        assert not is_alive(pid)
         executor.close()
+
+    def test_a_node_that_goes_down_ends_its_run_which_can_be_tried_again(
+        self, executor: Executor, results: Path
+    ) -> None:
+        config = self.config("doomed", fault="hang", fault_times=1)
+        handle = executor.submit(create_attempt(results, config), BASE)
+        self.wait_for_stage(handle.attempt, "predictions")
+        self.kill_node(handle.attempt)
+        (end,) = self.wait(executor)
+        assert (end.handle, end.status, end.died) == (handle, Status.KILLED, True)
+        assert end.reason
+        with hold_lease(handle.attempt) as free:
+            assert free
+        close_attempt(handle.attempt, end.status, end.reason)
+        again = executor.submit(create_attempt(results, config), BASE)
+        (end,) = self.wait(executor)
+        assert (end.handle, end.status) == (again, Status.COMPLETE)
+
+    def test_a_driver_that_is_killed_takes_its_workers_along_and_another_goes_on(self, results: Path) -> None:
+        config = self.config("orphan", fault="hang", fault_times=1)
+        attempt = create_attempt(results, config)
+        driver = multiprocessing.get_context("spawn").Process(target=_drive, args=(type(self), results, attempt))
+        driver.start()
+        self.wait_for_stage(attempt, "predictions")
+        pid = self.pid_of(attempt)
+        driver.kill()
+        driver.join()
+        assert close_dead_attempts(results, config, patience=self.patience) == 1
+        assert not is_alive(pid)
+        end = read_end(attempt)
+        assert end is not None
+        assert end.status is Status.KILLED
+        executor = self.make(results, 1)
+        try:
+            executor.submit(create_attempt(results, config), BASE)
+            (news,) = self.wait(executor)
+        finally:
+            executor.close()
+        assert news.status is Status.COMPLETE
+
+    def test_an_attempt_that_is_delivered_twice_is_executed_once(self, executor: Executor, results: Path) -> None:
+        attempt = create_attempt(results, self.config("twice", seconds=0.5))
+        executor.submit(attempt, BASE)
+        executor.submit(attempt, BASE)
+        first, second = sorted(self.wait(executor, 2), key=lambda end: end.status)
+        assert (first.status, second.status) == (Status.COMPLETE, Status.FAILED)
+        assert "another worker has the attempt, or it has ended already" in (second.reason or "")
+        assert self.types(attempt).count("attempt_started") == 1
+        assert self.types(attempt).count("attempt_finished") == 1
+        begun = [line for line in read_work(results) if line["what"] == "begin" and line["kind"] == "predictions"]
+        assert len(begun) == 1
+
+    def test_what_a_worker_tells_after_it_was_given_up_is_not_heard(self, executor: Executor, results: Path) -> None:
+        handle = self.submit(executor, results, "late", type="fake_trained", seconds=1)
+        self.wait_for_stage(handle.attempt, "weights")
+        close_attempt(handle.attempt, Status.KILLED, "its node was lost")
+        heard = (handle.attempt / "events.jsonl").read_bytes()
+        self.wait(executor)
+        assert (handle.attempt / "events.jsonl").read_bytes() == heard
+        end = read_end(handle.attempt)
+        assert end is not None
+        assert (end.status, end.reason) == (Status.KILLED, "its node was lost")
+
+    def test_a_worker_whose_clock_is_wrong_is_believed_in_the_order_of_its_words(
+        self, executor: Executor, results: Path
+    ) -> None:
+        handle = self.submit(executor, results, "skewed", fault="clock", type="fake_trained")
+        (end,) = self.wait(executor)
+        assert end.status is Status.COMPLETE
+        events, _ = read_events(handle.attempt / "events.jsonl")
+        assert events[-1]["ts"] < events[0]["ts"] - DAY / 2, "the clock did jump"
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        written = read_end(handle.attempt)
+        assert written is not None
+        assert written.status is Status.COMPLETE
 
     def test_an_impossible_request_is_one_sentence_before_anything_is_started(self, results: Path) -> None:
         executor = self.make_impossible(results)
@@ -175,6 +265,22 @@ class ExecutorContract:
         assert error.value.exit_code == 2
         assert len(str(error.value).splitlines()) == 1
         assert not list(results.iterdir())
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process works; one that nobody has reaped yet does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _drive(contract: type[ExecutorContract], results: Path, attempt: Path) -> None:
+    """A driver for a test to kill."""
+    executor = contract().make(results, 1)
+    executor.submit(attempt, BASE)
+    while True:
+        executor.poll(0.1)
 
 
 class KeptWorkersContract:

@@ -29,6 +29,7 @@ LABELS = ("red", "green", "blue")
 ROWS = {"train": 12, "validation": 24, "test": 6}
 ITEMS = 20
 STEPS = 5
+DAY = 86_400.0
 WORK_LOG = "work.log"
 ENVIRONMENT = "FTLAB_FAKE"
 DEFAULTS = {"seconds": 0.0, "quality": 0.5, "fault": "none", "fault_in": "predictions", "fault_times": 0}
@@ -188,6 +189,9 @@ def _go_wrong(fault: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(3600)
+        case "clock":
+            right = time.time
+            time.time = lambda: right() - DAY
 
 
 def _log(config: RunConfig, what: str, kind: StageKind, name: str, out: Path) -> None:

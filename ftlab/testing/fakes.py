@@ -28,8 +28,9 @@ from ftlab.testing.fake_pipeline import FakePipeline
 
 __all__ = ["FakePipeline", "FakeTrained", "FakeTrainedConfig", "FakePrompt", "FakePromptConfig", "fake_plan"]
 
-Fault = Literal["none", "error", "usage", "oom", "disk", "exit", "kill", "hang"]
-"""How it goes wrong: an exception, a UsageError, no memory, a full disk, the process's exit or kill, no progress."""
+Fault = Literal["none", "error", "usage", "oom", "disk", "exit", "kill", "hang", "clock"]
+"""How it goes wrong: an exception, a UsageError, no memory, a full disk, the process's exit or kill, no progress, a
+clock that jumps back by a day."""
 
 
 class FakeFields(MethodConfig):

@@ -201,3 +201,10 @@ def test_forgetting_is_measured_without_a_prompt_too_and_the_base_is_benchmarked
     desk("run", "spec.yaml", "-s", "methods.zero_shot={type: prompt}")
     again = [line for line in read_work(desk.results) if line["kind"] == "benchmark" and line["what"] == "begin"]
     assert len(again) == 3, "once for every experiment and every method"
+
+
+def test_a_run_that_can_be_placed_nowhere_is_refused_before_anything_is_written(desk: Desk) -> None:
+    done = desk("run", "spec.yaml", "-s", "execute.executor=slurm")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip().splitlines()[-1].endswith("there is no sbatch here; run ftlab on a login node")
+    assert not desk.results.exists()

@@ -10,6 +10,7 @@ import pytest
 from ftlab.errors import StoreBusyError
 from ftlab.events import EventType, Status
 from ftlab.execute.attempts import (
+    asked_to_end,
     close_attempt,
     close_dead_attempts,
     create_attempt,
@@ -115,6 +116,41 @@ def test_only_the_dead_are_closed(tmp_path: Path, config: RunConfig) -> None:
     assert end.status is Status.KILLED
     assert close_dead_attempts(tmp_path, config) == 1
     assert close_dead_attempts(tmp_path, config) == 0, "once is enough"
+
+
+def test_a_worker_that_still_works_is_asked_to_end(tmp_path: Path, config: RunConfig) -> None:
+    alive = create_attempt(tmp_path, config)
+    with hold_lease(alive), pytest.raises(StoreBusyError):
+        close_dead_attempts(tmp_path, config, patience=0.1)
+    asked = asked_to_end(alive)
+    assert asked is not None
+    assert (asked.status, asked.now) == (Status.KILLED, False)
+
+
+def test_a_closed_attempt_lasted_as_long_as_its_own_clock_says(tmp_path: Path, config: RunConfig) -> None:
+    attempt = create_attempt(tmp_path, config)
+    clock = iter([1000.0, 1060.0])
+    with EventWriter(attempt / "events.jsonl", clock=lambda: next(clock)) as write:
+        write(EventType.ATTEMPT_STARTED, run_id=config.run_id, attempt=1, pid=1, host="h", provenance={})
+        write(EventType.CURVE, step=1, values={"train/loss": 1.0})
+    close_attempt(attempt, Status.KILLED, "its node went down")
+    end = read_end(attempt)
+    assert end is not None
+    assert end.ts == 1060.0
+
+
+def test_a_closed_attempt_hears_nothing_more_and_loses_nothing_that_was_said(tmp_path: Path, config: RunConfig) -> None:
+    attempt = create_attempt(tmp_path, config)
+    with EventWriter(attempt / "events.jsonl") as write:
+        write(EventType.CURVE, step=1, values={"train/loss": 1.0})
+        before = (attempt / "events.jsonl").read_bytes()
+        close_attempt(attempt, Status.KILLED, "its node went down")
+        closed = (attempt / "events.jsonl").read_bytes()
+        write(EventType.CURVE, step=2, values={"train/loss": 2.0})
+        write(EventType.ATTEMPT_FINISHED, status=Status.COMPLETE, reason=None, error=None)
+    assert closed.startswith(before)
+    assert (attempt / "events.jsonl").read_bytes() == closed
+    assert types(attempt) == ["curve", "attempt_finished"]
 
 
 def test_a_lease_is_held_by_one(tmp_path: Path, config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,19 @@ def test_the_seed_is_named_where_there_are_several() -> None:
     plan = fake_plan({"a": TRAINED}, seeds=(0, 1))
     progress = Progress(plan, 1)
     assert [progress.label(config) for config in plan.runs] == ["a seed=0", "a seed=1"]
+
+
+@pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
+def test_the_time_left_is_the_same_however_wrong_a_workers_clock_is(plan: Plan, tmp_path: Path, skew: float) -> None:
+    progress = Progress(plan.model_copy(update={"runs": plan.runs[:1]}), 1)
+    config = plan.runs[0]
+    attempt = create_attempt(tmp_path, config)
+    progress.started(config, attempt)
+    weights = next(stage for stage in config.stages if stage.kind == "weights")
+    for stage in (stage for stage in config.stages if stage != weights):
+        progress.stage_complete(config, stage, 1.0)
+    clock = iter([time.time() + skew, time.time() + skew + 10])
+    with EventWriter(attempt / "events.jsonl", clock=lambda: next(clock)) as write:
+        write(EventType.STAGE_STARTED, kind=weights.kind, name=weights.name, key=weights.key)
+        write(EventType.PROGRESS, phase="train", done=1, total=4, unit="steps")
+    assert progress.state().seconds_left == pytest.approx(30.0, abs=0.1)
