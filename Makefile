@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-fast test-real test-browser lint bench clean browser
+.PHONY: help demo ui test test-fast test-real test-ray test-browser lint bench clean browser
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,17 +37,22 @@ browser:
 	@.ci/ensure_browser.sh
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not real and not browser"
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not real and not browser and not ray"
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -q -m real
 
+test-ray: $(STAMP)
+	$(BIN)/python -m pytest -q -m ray
+
 test-browser: $(STAMP) browser
 	$(BIN)/python -m pytest -q -m browser
 
-# One pytest run for each tier: the real one needs all cores for itself, the browser one a quiet machine.
+# One pytest run for each tier: the real one needs all cores for itself, the browser one a quiet machine, and the Ray one
+# a cluster of its own.
 test: $(STAMP) browser
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not real and not browser"
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not real and not browser and not ray"
+	$(BIN)/python -m pytest -q -m ray
 	$(BIN)/python -m pytest -q -m real
 	$(BIN)/python -m pytest -q -m browser
 

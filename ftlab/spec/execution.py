@@ -54,12 +54,21 @@ class SlurmSpec(Block):
     """Whether a run has its node for itself."""
 
 
+class RaySpec(Block):
+    """Which Ray cluster, and what of it a run needs besides GPUs and CPUs, which come from `execute`."""
+
+    address: Word = "127.0.0.1:6379"
+    """`host:port` of the cluster's head. On another machine Ray's token must be set (RAY_AUTH_MODE=token)."""
+    resources: dict[Word, Annotated[float, Field(gt=0)]] = Field(default={})
+    """Resources of the cluster's own that a run needs, by name, e.g. `{a100: 1}`."""
+
+
 class ExecuteSpec(Block):
     """How the runs are executed; nothing here changes a result."""
 
     executor: str = "local"
-    """Where runs are executed: `local`, on this machine, or `slurm`, one job for each run, on a cluster that shares
-    the disk of the results folder."""
+    """Where runs are executed: `local`, on this machine; `slurm`, one job for each run, or `ray`, one task for each,
+    on a cluster that shares the disk of the results folder."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """How many runs are executed at once. On this machine its CPU threads are divided among them."""
     gpus: Annotated[float, Field(ge=0, le=64), AfterValidator(whole_or_part)] | None = None
@@ -69,6 +78,8 @@ class ExecuteSpec(Block):
     """CPU threads of one run; when left out, an equal share of this machine's, and 1 on a cluster."""
     slurm: SlurmSpec = SlurmSpec()
     """What jobs ask for, where the executor is `slurm`."""
+    ray: RaySpec = RaySpec()
+    """Which cluster, where the executor is `ray`."""
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     """How often a run that failed or was killed is tried again within one `ftlab run`."""
     eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096

@@ -90,6 +90,16 @@ class ExecutorContract:
             time.sleep(0.02)
         raise AssertionError(f"{attempt} never reached its stage {kind}")
 
+    def wait_for_lease(self, attempt: Path) -> None:
+        """Wait until nobody works on an attempt: its lease goes with the process, a moment after the news."""
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            with hold_lease(attempt) as free:
+                if free:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"somebody still works on {attempt}")
+
     def types(self, attempt: Path) -> list[str]:
         """The types of the events that were told, in their order."""
         return [str(event["type"]) for event in read_events(attempt / "events.jsonl")[0]]
@@ -156,8 +166,7 @@ class ExecutorContract:
         (end,) = self.wait(executor)
         assert (end.handle, end.status, end.died) == (dead, status, True)
         assert word in (end.reason or "")
-        with hold_lease(dead.attempt) as free:
-            assert free, "the lease goes with the process"
+        self.wait_for_lease(dead.attempt)
         self.submit(executor, results, "good")
         (end,) = self.wait(executor)
         assert end.status is Status.COMPLETE
@@ -190,8 +199,7 @@ class ExecutorContract:
         (end,) = self.wait(executor)
         assert (end.handle, end.status, end.died) == (handle, Status.KILLED, True)
         assert end.reason
-        with hold_lease(handle.attempt) as free:
-            assert free
+        self.wait_for_lease(handle.attempt)
         close_attempt(handle.attempt, end.status, end.reason)
         again = executor.submit(create_attempt(results, config), BASE)
         (end,) = self.wait(executor)
