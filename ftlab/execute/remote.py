@@ -35,7 +35,7 @@ GLANCE_SECONDS = 0.25
 """How often an attendant looks for requests."""
 
 LOST_COORDINATOR = EndRequest(
-    Status.KILLED, "`ftlab run` was no longer there to be told of it; what was computed since its checkpoint is lost"
+    Status.KILLED, "`ftlab run` was no longer there to be told of it; `ftlab resume` goes on from its checkpoint"
 )
 GIVEN_BACK = EndRequest(Status.KILLED, "the cluster took the machine back (its time limit, or preemption)")
 

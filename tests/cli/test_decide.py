@@ -156,6 +156,16 @@ def test_a_killed_decide_goes_on_with_the_same_opening(ran: Desk) -> None:
     assert json.loads(desk("show", "--json").stdout)["split"] == "test"
 
 
+def test_rows_are_not_opened_where_nothing_could_answer_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.folder / "spec.yaml").write_text(WITH_PROMPTS + "execute: {workers: 2}\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert desk("run", "spec.yaml", fake=FAIR).returncode == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    refused = desk("decide", "--why", "the sweep is done", fake=FAIR)
+    assert (refused.returncode, openings(desk)) == (2, [])
+    assert "this machine has 1; set execute.workers to at most 1" in refused.stderr
+
+
 def test_sealed_rows_cannot_be_shown(ran: Desk) -> None:
     refused = ran("show", "--split", "test")
     assert refused.returncode == 2

@@ -15,10 +15,14 @@ from ftlab.errors import MissingExtraError, UsageError
 from ftlab.events import Status
 from ftlab.execute import slurm
 from ftlab.execute.attempts import create_attempt
-from ftlab.execute.base import Finished
+from ftlab.execute.base import Finished, open_executor
+from ftlab.execute.bookkeeping import Bookkeeping
 from ftlab.execute.cluster import ClusterExecutor
+from ftlab.execute.coordinator import Coordinator, Outcome
+from ftlab.execute.progress import Silent
 from ftlab.execute.slurm import FOLDER, SlurmJobs, open_slurm, sbatch_flags
 from ftlab.spec.execution import ExecuteSpec, SlurmSpec
+from ftlab.store.ledger import Ledger
 from ftlab.testing.executor_contract import FAKE_PIPELINE, ExecutorContract
 from ftlab.testing.fakes import fake_plan
 
@@ -169,3 +173,25 @@ def test_without_submitit_the_install_line_is_told(tmp_path: Path, monkeypatch) 
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ftlab\[slurm\]'"):
         open_slurm(tmp_path, FAKE_PIPELINE, ExecuteSpec(executor="slurm")).prepare()
+
+
+def test_a_whole_sweep_goes_through_slurm_and_a_run_that_was_killed_is_tried_again(
+    stand_in: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    methods = {"good": {"type": "fake_trained"}, "doomed": {"type": "fake_prompt", "fault": "kill", "fault_times": 1}}
+    plan = fake_plan(methods, benchmarks=(), execute=SPEC.model_copy(update={"retries": 1}))
+
+    def sweep() -> Outcome:
+        with Ledger(results) as ledger:
+            executor = open_executor(results, FAKE_PIPELINE, plan.execute)
+            return Coordinator(plan, results, executor, Bookkeeping(ledger), Silent()).run()
+
+    outcome = sweep()
+    assert [(end.label, end.status) for end in sorted(outcome.ends, key=lambda end: end.label)] == [
+        ("doomed", Status.COMPLETE),
+        ("good", Status.COMPLETE),
+    ]
+    assert len(list(stand_in.glob("*.script"))) == 3
+    assert sweep().already_done == 2
+    assert len(list(stand_in.glob("*.script"))) == 3, "nothing is done twice"
