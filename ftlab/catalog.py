@@ -125,6 +125,16 @@ SEARCHERS = Registry(
 EXECUTORS = Registry("executor", {"local": "ftlab.execute.local:open_local", "slurm": "ftlab.execute.slurm:open_slurm"})
 """Functions of (results, pipeline, execute) that return a `ftlab.execute.base.Executor`."""
 
+PRUNERS = Registry(
+    "pruner",
+    {
+        "median": "ftlab.search.pruners:Median",
+        "successive_halving": "ftlab.search.pruners:Halving",
+        "hyperband": "ftlab.search.pruners:Hyperband",
+        "wilcoxon": "ftlab.search.pruners:Wilcoxon",
+    },
+)
+
 DATASETS = Registry(
     "builtin data set",
     {"medical-specialty": "ftlab.data.builtin:medical_specialty"},

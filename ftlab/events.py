@@ -40,7 +40,7 @@ class EventType(StrEnum):
     PROGRESS = "progress"
     """phase, done, total, unit, and what the terminal shows: loss, tokens_per_second. Never stored in the ledger."""
     CURVE = "curve"
-    """step and values: {"train/loss": 2.1, ...}."""
+    """step and values: {"train/loss": 2.1, ...}; with a validation loss also scores, that of every validation row."""
     STAGE_STARTED = "stage_started"
     """kind, name, key."""
     STAGE = "stage"
@@ -58,6 +58,10 @@ class RunCancelled(BaseException):
 
     Not an `Exception`: code that survives failures of its own must not survive this.
     """
+
+
+class RunPruned(RunCancelled):
+    """The search that this run belongs to has given it up: what was trained so far is of no use. Says why."""
 
 
 class Reporter(Protocol):

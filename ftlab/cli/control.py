@@ -98,6 +98,10 @@ def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> li
                 f"{what} of {plan.experiment_id} begin with '{begin}'; `ftlab ls {plan.experiment_id}` lists them"
             )
         config = next(config for config in plan.runs if config.run_id == found[0].run_id)
+        if found[0].status is Status.PRUNED:
+            raise UsageError(
+                f"run {found[0].run_id} ({found[0].label}) was given up by its search; nothing to try again"
+            )
         if found[0].status is Status.COMPLETE and not _train_again(config, StageStore(results)):
             raise UsageError(f"run {found[0].run_id} ({found[0].label}) is complete; nothing to try again")
     return [config for config in plan.runs if config.run_id.startswith(tuple(wanted))]

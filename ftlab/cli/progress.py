@@ -35,9 +35,11 @@ def open_display(stream: TextIO | None = None) -> Display:
 def summary_line(state: SweepState) -> str:
     """`3 of 40 runs done, 1 failed, 12 min 05 s left`."""
     parts = [f"{state.done} of {plural(state.total, 'run')} done"]
+    if state.pruned:
+        parts.append(f"{state.pruned} pruned")
     if state.failed:
         parts.append(f"{state.failed} failed")
-    if state.done + state.failed < state.total:
+    if state.done + state.pruned + state.failed < state.total:
         left = "estimating the time left" if state.seconds_left is None else f"{duration(state.seconds_left)} left"
         parts.append(left if state.seconds_left is None else f"about {left}")
     return ", ".join(parts)
@@ -147,7 +149,7 @@ class LiveDisplay:
 
     def ended(self, end: RunEnd) -> None:
         """A line above the block."""
-        style = {Status.COMPLETE: "green", Status.CANCELLED: "yellow"}.get(end.status, "red")
+        style = {Status.COMPLETE: "green", Status.CANCELLED: "yellow", Status.PRUNED: "cyan"}.get(end.status, "red")
         self._print(end_line(end), style)
 
     def note(self, text: str) -> None:
@@ -174,7 +176,7 @@ def _block(state: SweepState) -> RenderableType:
 
     head = Table.grid(padding=(0, 1))
     head.add_row(
-        ProgressBar(total=max(1, state.total), completed=state.done + state.failed, width=24),
+        ProgressBar(total=max(1, state.total), completed=state.done + state.pruned + state.failed, width=24),
         Text(f"{summary_line(state)}, {duration(state.elapsed)} so far"),
     )
     lines = [Text(f"  {running_line(run)}", overflow="ellipsis", no_wrap=True) for run in state.running]

@@ -249,11 +249,14 @@ def _summary(outcome: Outcome) -> list[str]:
     parts = [f"{finished + outcome.already_done} of {plural(outcome.total, 'run')} done"]
     if outcome.already_done:
         parts.append("nothing was left to do" if not outcome.ends else f"{outcome.already_done} of them before")
+    pruned = [end for end in outcome.ends if end.status is Status.PRUNED]
+    if pruned:
+        parts.append(f"{len(pruned)} pruned")
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} failed")
     if outcome.interrupted:
         parts.append("interrupted")
-    return [", ".join(parts), *(f"  {end_line(end)}" for end in outcome.failures)]
+    return [", ".join(parts), *(f"  {end_line(end)}" for end in (*pruned, *outcome.failures))]
 
 
 def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:

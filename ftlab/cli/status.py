@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 WATCH_SECONDS = 1.0
+DONE = (Status.COMPLETE, Status.PRUNED)
 
 Experiment = Annotated[
     str, typer.Argument(help="The experiment's name, its id or the beginning of it, or `latest`.", metavar="EXPERIMENT")
@@ -152,6 +153,7 @@ def _facts(standing: Standing, view: DecisionView | None) -> dict[str, Any]:
             for run in standing.state.running
         ],
         "failed": [_run_facts(run) for run in standing.failures],
+        "pruned": [_run_facts(run) for run in standing.pruned],
         "last_error": _run_facts(standing.last_failure) if standing.last_failure else None,
         "best": _best_facts(view, best) if view is not None and best is not None else None,
         "conclusion": view.conclusion.sentence if view is not None else None,
@@ -204,7 +206,7 @@ def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
         lines.append(f"nobody works on it; {plural(len(standing.runs), 'run')}: {counts}")
     lines.append(spent_line(standing))
     lines += [f"  {running_line(run)}" for run in standing.state.running]
-    lines += [f"  {_failure(run)}" for run in standing.failures]
+    lines += [f"  {_failure(run)}" for run in (*standing.pruned, *standing.failures)]
     if (last := standing.last_failure) is not None and last.log is not None:
         lines.append(f"last error: {one_line(last.label, 60)}, see {last.log}")
     best = _best(view)
@@ -213,6 +215,6 @@ def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
         value = estimate(found.value, found.low, found.high, view.metric_unit)
         lines.append(f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}")
         lines.append(one_line(view.conclusion.sentence, 500))
-    if standing.holder is None and any(run.status is not Status.COMPLETE for run in standing.runs):
+    if standing.holder is None and any(run.status not in DONE for run in standing.runs):
         lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}")
     return lines

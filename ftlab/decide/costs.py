@@ -48,6 +48,7 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
             **latency,
         )
     weights = [summaries[stage] for key in arm.keys("weights") if (stage := ("weights", key)) in summaries]
+    weights += spent_for_nothing(arm)
     return Cost(
         train_seconds=_mean(weights, "train_seconds"),
         train_tokens=_whole(_mean(weights, "train_tokens")),
@@ -58,6 +59,11 @@ def cost_of(arm: ArmFacts, split: str, summaries: Summaries) -> Cost:
         **serving,
         **latency,
     )
+
+
+def spent_for_nothing(arm: ArmFacts) -> list[Mapping[str, Any]]:
+    """What trainings took that were given up, one summary for each."""
+    return [run.spent for run in arm.runs if run.spent and run.key("weights") is None]
 
 
 def _latencies(summaries: list[Mapping[str, Any]]) -> dict[str, Estimate]:

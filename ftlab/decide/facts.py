@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
 
 from ftlab.errors import UsageError
+from ftlab.events import Status
 from ftlab.execute.judgements import JudgeRecord
 from ftlab.plan.opening import TEST, Opening, Role
 from ftlab.plan.run import BASE_FAMILY
@@ -50,6 +51,8 @@ class RunFacts:
     """The stages that are complete, by (kind, name)."""
     metrics: Mapping[tuple[str, str], MetricRow]
     """Metrics by (split, name)."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """`train_tokens` and `train_seconds` of a training that was given up: it has no summary."""
 
     def key(self, kind: str, name: str = "") -> str | None:
         """The key of a stage that is complete, else None."""
@@ -334,6 +337,7 @@ def _runs(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, li
         [experiment_id],
     ).fetchall():
         metrics.setdefault(run_id, {})[split, key] = MetricRow(*values)
+    spent = _spent(cursor, experiment_id)
     by_arm: dict[str, list[RunFacts]] = {}
     for arm_id, run_id, seed, status, reason, attempt in cursor.execute(
         "SELECT arm_id, run_id, seed, status, reason, attempt FROM runs WHERE experiment_id = ? AND current "
@@ -350,6 +354,34 @@ def _runs(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, li
                 stages.get(run_id, {}),
                 frozenset(done.get(run_id, ())),
                 metrics.get(run_id, {}),
+                spent.get(run_id, {}),
             )
         )
-    return by_arm
+    return {arm_id: _without_results(runs) for arm_id, runs in by_arm.items()}
+
+
+def _spent(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, dict[str, float]]:
+    rows = cursor.execute(
+        "SELECT c.run_id, c.key, max(c.value) FROM curves c JOIN runs r ON r.run_id = c.run_id "
+        "WHERE r.experiment_id = ? AND r.current AND r.status = 'pruned' "
+        "AND c.key IN ('cost/train_tokens', 'cost/train_seconds') GROUP BY ALL",
+        [experiment_id],
+    ).fetchall()
+    spent: dict[str, dict[str, float]] = {}
+    for run_id, key, value in rows:
+        if value is not None:
+            spent.setdefault(run_id, {})[key.removeprefix("cost/")] = value
+    return spent
+
+
+def _without_results(runs: list[RunFacts]) -> list[RunFacts]:
+    """The runs of an arm; where one was given up so was the arm, and what another seed still measured counts nowhere.
+
+    The seeds that were left would otherwise be those that happened to go well.
+    """
+    if not any(run.status == Status.PRUNED for run in runs):
+        return runs
+    return [
+        replace(run, metrics={}, done=frozenset(stage for stage in run.done if stage[0] in ("dataset", "weights")))
+        for run in runs
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftlab import text
-from ftlab.decide.costs import Summaries
+from ftlab.decide.costs import Summaries, spent_for_nothing
 from ftlab.decide.facts import ArmFacts, Facts, best
 from ftlab.decide.view import MethodBudget
 from ftlab.plan.fairness import attention_only, shared_rates
@@ -23,7 +23,7 @@ def tuning_budgets(facts: Facts, summaries: Summaries) -> list[MethodBudget]:
 
 
 def _budget(arms: Sequence[ArmFacts], facts: Facts, summaries: Summaries) -> MethodBudget:
-    weights = _found(arms, "weights", "", summaries)
+    weights = _found(arms, "weights", "", summaries) + [spent for arm in arms for spent in spent_for_nothing(arm)]
     answers = _found(arms, "predictions", VALIDATION, summaries)
     return MethodBudget(
         method_name=arms[0].method_name,

@@ -26,6 +26,7 @@ from typing import Any
 
 from ftlab.errors import StoreBusyError
 from ftlab.events import EventType, Status
+from ftlab.execute.pruning import standing_verdict
 from ftlab.files import file_lock, storage_errors, write_atomic
 from ftlab.plan.run import RunConfig
 from ftlab.redaction import clean_file
@@ -126,9 +127,12 @@ def _last_event(journal: Path) -> dict[str, Any] | None:
 def close_attempt(attempt: Path, status: Status, reason: str) -> None:
     """Write the end that a dead worker could not write, and fence one that lives. A torn last line is repaired.
 
-    The end has the time of the last event: another machine's clock may be wrong by hours, and a run must not seem to
-    last longer or shorter by that. Raises StorageError when the journal cannot be written.
+    An attempt that was given up by its search ends as that, whoever killed its worker before it could obey. The end has
+    the time of the last event: another machine's clock may be wrong by hours, and a run must not seem to last longer or
+    shorter by that. Raises StorageError when the journal cannot be written.
     """
+    if (verdict := standing_verdict(attempt)) is not None:
+        status, reason = Status.PRUNED, verdict.words
     journal = attempt / "events.jsonl"
     ask_to_end(attempt, status, reason)
     last = _last_event(journal)

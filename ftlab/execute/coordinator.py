@@ -1,7 +1,8 @@
 """Bring every run of a plan to completion: decide what is left, hand it to an executor, keep the books while it works.
 
-What counts is on disk. A run is done when its newest attempt ended `complete` and every one of its stages verifies, so
-the coordinator can be killed at any moment and started again: it closes what is dead and continues with the rest.
+What counts is on disk. A run is done when its newest attempt ended `complete` and every one of its stages verifies,
+or when it ended `pruned`: its search gave it up, and nobody takes that back. So the coordinator can be killed at any
+moment and started again: it closes what is dead and continues with the rest.
 
 Who is tried again: a new session tries every run that is not done once, those that failed, ran out of memory or were
 killed in an earlier session included. Within a session a run that failed or was killed is tried `execute.retries` times
@@ -32,6 +33,7 @@ from ftlab.execute.base import CANCELLED_REASON, Executor, Finished, Handle
 from ftlab.execute.bookkeeping import Bookkeeping
 from ftlab.execute.interrupts import Interrupts
 from ftlab.execute.progress import Display, Progress, RunEnd
+from ftlab.execute.pruning import write_verdict
 from ftlab.execute.stages import StageStore
 from ftlab.files import write_atomic
 from ftlab.plan.opening import TEST
@@ -43,6 +45,7 @@ TICK_SECONDS = 0.25
 GRACE_SECONDS = 60.0
 """A step of training on a slow machine and its checkpoint take no longer; a second Ctrl-C does not wait for it."""
 RETRIED = (Status.FAILED, Status.KILLED)
+DONE = (Status.COMPLETE, Status.PRUNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Outcome:
     @property
     def failures(self) -> list[RunEnd]:
         """The runs that are not done and not merely stopped."""
-        return [end for end in self.ends if end.status not in (Status.COMPLETE, Status.CANCELLED)]
+        return [end for end in self.ends if end.status not in (*DONE, Status.CANCELLED)]
 
     @property
     def exit_code(self) -> int:
@@ -82,9 +85,12 @@ def write_experiment(plan: Plan, results: Path) -> None:
 def run_is_done(
     config: RunConfig, results: Path, stages: StageStore, known: Callable[[StageKey], bool] = lambda _: False
 ) -> bool:
-    """Whether the newest attempt ended complete and every stage stands on disk, or is `known` to do so."""
+    """Whether the newest attempt ended complete and every stage stands on disk or is `known` to, or was given up by
+    its search."""
     attempts = list_attempts(run_folder(results, config))
     end = read_end(attempts[-1]) if attempts else None
+    if end is not None and end.status is Status.PRUNED:
+        return True
     if end is None or end.status is not Status.COMPLETE:
         return False
     if TEST in config.splits and not _told(config, attempts):
@@ -190,7 +196,8 @@ class Coordinator:
             self._note_complete_stages(config)
             close_dead_attempts(self._results, config)
             if run_is_done(config, self._results, self._stages, self._progress.is_complete):
-                self._progress.ended(config, Status.COMPLETE)
+                end = read_end(list_attempts(run_folder(self._results, config))[-1])
+                self._progress.ended(config, Status.COMPLETE if end is None else end.status)
             else:
                 self._waiting.append(config)
 
@@ -213,9 +220,18 @@ class Coordinator:
                 if interrupts.count > 1 or time.monotonic() > deadline:
                     return
             else:
+                self._judge()
                 self._fill()
             self._books.check()
             self._display.update(self._progress.state())
+
+    def _judge(self) -> None:
+        """Tell the workers which of their runs have become hopeless. A worker obeys at its next step."""
+        if self._search is None:
+            return
+        attempts = {config.run_id: handle.attempt for handle, config in self._running.items()}
+        for judged in self._search.judge(set(attempts)):
+            write_verdict(attempts[judged.run.run_id], judged.verdict)
 
     def _stop(self, interrupts: Interrupts) -> None:
         self._executor.cancel()
@@ -231,6 +247,10 @@ class Coordinator:
             config = self._next()
             self._waiting.remove(config)
             attempt = create_attempt(self._results, config)
+            if self._search is not None and (verdict := self._search.given_up(config)) is not None:
+                close_attempt(attempt, Status.PRUNED, verdict.words)
+                self._note_end(RunEnd(config, self._progress.label(config), attempt, Status.PRUNED, verdict.words))
+                continue
             self._tries[config.run_id] += 1
             handle = self._executor.submit(attempt, config.model.revision)
             self._running[handle] = config
@@ -263,8 +283,9 @@ class Coordinator:
             end = read_end(attempt)
             if end is None:
                 close_attempt(attempt, news.status, news.reason or "the worker gave no reason")
+                end = read_end(attempt)
             status, reason = (end.status, end.reason) if end is not None else (news.status, news.reason)
-            if status is Status.COMPLETE:
+            if status in DONE:
                 shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
             elif news.fatal:
                 self._fatal = self._fatal or reason
@@ -286,6 +307,7 @@ class Coordinator:
             end = read_end(handle.attempt)
             if end is None:
                 close_attempt(handle.attempt, status, reason)
+                end = read_end(handle.attempt)
             self._note_end(
                 RunEnd(
                     config,

@@ -1,9 +1,9 @@
 """Worker processes on this machine, kept from run to run.
 
-Importing torch and loading a base model cost more than many a run, so a worker that did its run well is given the next
-one. One that failed, ran out of memory or died is not trusted again: a fresh process takes its place. Processes are
-spawned, never forked, each the leader of a process group of its own, so that Ctrl-C reaches the coordinator alone.
-"""
+Importing torch and loading a base model cost more than many a run, so a worker that did its run well, or whose run
+was given up, is given the next one. One that failed, ran out of memory or died is not trusted again: a fresh process
+takes its place. Processes are spawned, never forked, each the leader of a process group of its own, so that Ctrl-C
+reaches the coordinator alone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from ftlab.execute.process import WorkerProcess, worker_command
 from ftlab.execute.provenance import usable_cores, visible_gpus
 from ftlab.execute.share import share_gpus, share_threads, worker_environment
 from ftlab.spec.execution import ExecuteSpec
+
+CLEAN = (Status.COMPLETE, Status.PRUNED)
+"""Ends that leave a worker as it was: the base is loaded and carries nothing."""
 
 
 class LocalExecutor:
@@ -66,7 +69,7 @@ class LocalExecutor:
             news = process.read()
             if news is not None:
                 finished.append(news)
-            if process.ended or (news is not None and news.status is not Status.COMPLETE):
+            if process.ended or (news is not None and news.status not in CLEAN):
                 self._remove(process)
         return finished
 

@@ -44,6 +44,8 @@ class SweepState:
     """Seconds since this session began."""
     seconds_left: float | None
     """None as long as there is nothing to estimate it from."""
+    pruned: int = 0
+    """Runs that their searches gave up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class Progress:
         return SweepState(
             total=len(self._runs),
             done=sum(status is Status.COMPLETE for status in statuses),
-            failed=sum(status is not Status.COMPLETE for status in statuses),
+            failed=sum(status not in (Status.COMPLETE, Status.PRUNED) for status in statuses),
+            pruned=statuses.count(Status.PRUNED),
             running=tuple(_running_now(follow) for follow in self._following.values()),
             elapsed=time.monotonic() - self._began,
             seconds_left=self._seconds_left(),

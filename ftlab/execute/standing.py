@@ -41,8 +41,13 @@ class Standing:
 
     @property
     def failures(self) -> list[RunStanding]:
-        """The runs whose newest attempt ended otherwise than complete."""
-        return [run for run in self.runs if run.status.is_final and run.status is not Status.COMPLETE]
+        """The runs whose newest attempt ended otherwise than complete; being given up by a search is no failure."""
+        return [run for run in self.runs if run.status.is_final and run.status not in (Status.COMPLETE, Status.PRUNED)]
+
+    @property
+    def pruned(self) -> list[RunStanding]:
+        """The runs that their searches gave up."""
+        return [run for run in self.runs if run.status is Status.PRUNED]
 
     @property
     def last_failure(self) -> RunStanding | None:

@@ -30,11 +30,12 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ftlab.errors import FtlabError, OutOfMemoryError, StorageError
-from ftlab.events import EventType, Reporter, RunCancelled, Status
+from ftlab.events import EventType, Reporter, RunCancelled, RunPruned, Status
 from ftlab.execute.attempts import hold_lease, number, read_config, read_end
 from ftlab.execute.base import CANCELLED_REASON
 from ftlab.execute.pipeline import Pipeline
 from ftlab.execute.provenance import provenance
+from ftlab.execute.pruning import read_verdict, stopped
 from ftlab.execute.runner import execute_run
 from ftlab.execute.stages import StageStore
 from ftlab.plan.run import RunConfig
@@ -99,12 +100,17 @@ class Worker:
         )
         if self._pipeline is None:
             self._pipeline = self._build()
-        execute_run(config, self._stages, self._pipeline, attempt, self._cancellable(journal))
+        execute_run(config, self._stages, self._pipeline, attempt, self._stoppable(attempt, journal))
 
-    def _cancellable(self, journal: EventWriter) -> Reporter:
-        """The journal, made into the place where a run notices that it was asked to stop."""
+    def _stoppable(self, attempt: Path, journal: EventWriter) -> Reporter:
+        """The journal, made into the place where a run notices that it was asked to stop or is given up.
+
+        A verdict counts while weights are trained: one that comes later would throw away what is paid for.
+        """
 
         def report(type: EventType, **fields: Any) -> None:  # noqa: A002  the journal's own word
+            if type is EventType.PROGRESS and fields.get("phase") == "train" and (verdict := read_verdict(attempt)):
+                raise RunPruned(stopped(fields["done"], verdict.reason))
             if self._asked is not None and type in (EventType.PROGRESS, EventType.STAGE_STARTED):
                 raise RunCancelled
             journal(type, **fields)
@@ -137,6 +143,8 @@ def describe_end(error: BaseException | None) -> tuple[Status, str | None]:
     """The status and the one-sentence reason of an attempt that ended with `error`."""
     if error is None:
         return Status.COMPLETE, None
+    if isinstance(error, RunPruned):
+        return Status.PRUNED, _sentence(error, "given up by its search")
     if isinstance(error, (RunCancelled, KeyboardInterrupt)):
         return Status.CANCELLED, CANCELLED_REASON
     if _is_out_of_memory(error):

@@ -55,6 +55,8 @@ class Past:
     """One for each direction; None unless complete."""
     excess: tuple[float, ...] = ()
     """How far each constraint is broken; zero or less where it is kept."""
+    losses: tuple[float, ...] = ()
+    """The validation loss at each evaluation of its training, as far as it came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,15 @@ class OptunaSearcher:
         active = [dimension for dimension in self.space.dimensions if dimension.field in past.proposal.values]
         values = past.proposal.values
         states = optuna.trial.TrialState
+        known = {State.COMPLETE: states.COMPLETE, State.RUNNING: states.RUNNING}
+        if past.losses:  # one that was ended with nothing measured is a failure, for a sampler
+            known[State.PRUNED] = states.PRUNED
+        sign = -1.0 if self.space.directions[0] == "maximize" else 1.0
         return optuna.create_trial(
-            # A pruned arm has no result: a failure, for a sampler.
-            state={State.COMPLETE: states.COMPLETE, State.RUNNING: states.RUNNING}.get(past.state, states.FAIL),
+            state=known.get(past.state, states.FAIL),
             values=past.objectives if past.state is State.COMPLETE else None,
+            # Losses are better when lower; Optuna reads what is measured on the way by the study's direction.
+            intermediate_values={turn: sign * loss for turn, loss in enumerate(past.losses, 1)},
             params={one.field: _inner(one, values[one.field]) for one in active},
             distributions={one.field: _distribution(one) for one in active},
             system_attrs=dict(past.proposal.notes),

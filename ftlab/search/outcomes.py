@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from ftlab.events import EventType, Status
 from ftlab.execute.attempts import list_attempts, read_end, run_folder
@@ -26,6 +27,19 @@ class RunOutcome:
     """Metrics on validation and costs, by name."""
     directions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    losses: dict[int, float] = field(default_factory=dict)
+    """The validation loss by the step that it was measured at, over all attempts."""
+    scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    """The loss of every validation row, likewise."""
+    trained: bool = False
+    """Whether the weights stand."""
+    reason: str = ""
+    """Why the newest attempt ended, where it says so."""
+
+    @property
+    def step(self) -> int:
+        """The step of the newest evaluation; 0 before the first."""
+        return max(self.losses, default=0)
 
 
 def read_run(results: Path, config: RunConfig) -> RunOutcome:
@@ -47,12 +61,28 @@ def read_run(results: Path, config: RunConfig) -> RunOutcome:
                     if row["value"] is not None:
                         outcome.figures[row["key"]] = float(row["value"])
             elif event["type"] == EventType.STAGE:
+                outcome.trained |= event["kind"] == "weights"
                 costs = {name: event["summary"][name] for name in COSTS if event["summary"].get(name) is not None}
                 outcome.figures.update({name: float(value) for name, value in costs.items()})
+            elif event["type"] == EventType.CURVE:
+                _note_point(outcome, event)
     end = read_end(attempts[-1]) if attempts else None
     if end is not None:
+        outcome.reason = end.reason or ""
         outcome.state = {Status.COMPLETE: State.COMPLETE, Status.PRUNED: State.PRUNED}.get(end.status, State.FAILED)
     return outcome
+
+
+def _note_point(outcome: RunOutcome, event: Mapping[str, Any]) -> None:
+    """What a point of a curve says of the validation loss, and of what the training has taken until then."""
+    values = event["values"]
+    if (loss := values.get("validation/loss")) is not None:
+        outcome.losses[event["step"]] = float(loss)
+        if event.get("scores"):
+            outcome.scores[event["step"]] = tuple(map(float, event["scores"]))
+    for name in ("train_tokens", "train_seconds"):
+        if (spent := values.get(f"cost/{name}")) is not None:
+            outcome.figures[name] = float(spent)
 
 
 def arm_state(runs: Sequence[RunOutcome]) -> State:

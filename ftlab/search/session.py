@@ -6,10 +6,12 @@ from pathlib import Path
 
 from ftlab.catalog import SEARCHERS
 from ftlab.errors import UsageError
+from ftlab.execute.pruning import Verdict
 from ftlab.plan.propose import grown, proposed_arm
 from ftlab.plan.run import Arm, Plan, PlannedSearch, RunConfig
 from ftlab.search.base import Direction, Past, Proposal, Searcher, Space, State, propose_new
 from ftlab.search.budget import enough
+from ftlab.search.judging import Judged, Judging, course
 from ftlab.search.outcomes import RunOutcome, arm_state, mean_figure, read_run
 from ftlab.search.records import Proposals
 from ftlab.spec.searches import parse_constraint
@@ -26,7 +28,7 @@ class SearchSession:
         self._searches = [_Search(search, results) for search in plan.searches]
         for search in self._searches:
             for proposal in search.proposals.read():
-                self._grow(search.planned, proposal)
+                self._grow(search, proposal)
 
     def propose(self) -> list[RunConfig]:
         """The runs of one new arm, of the search that has proposed least; none when every search has ended.
@@ -38,20 +40,41 @@ class SearchSession:
             while (proposal := self._next(search, proposals)) is not None:
                 search.proposals.add(len(proposals), proposal)
                 proposals.append(proposal)
-                if runs := self._grow(search.planned, proposal):
+                if runs := self._grow(search, proposal):
                     return runs
         return []
 
-    def _grow(self, search: PlannedSearch, proposal: Proposal) -> list[RunConfig]:
+    def judge(self, running: set[str]) -> list[Judged]:
+        """Of the runs that run now, by id, those that are to be ended, with the reason."""
+        return [
+            one
+            for search in self._searches
+            if search.judging is not None
+            for one in search.judging.judge(search.runs, running)
+        ]
+
+    def given_up(self, run: RunConfig) -> Verdict | None:
+        """Why a run need not be begun: the first seed of its arm was given up. None where it was not."""
+        for search in self._searches:
+            for runs in search.runs if search.judging is not None else []:
+                if any(run.run_id == sibling.run_id for sibling in runs[1:]):
+                    return search.judging.given_up(runs) if search.judging is not None else None
+        return None
+
+    def _runs(self, arm: Arm | None) -> list[RunConfig]:
+        return [run for run in self.plan.runs if arm is not None and run.arm_id == arm.arm_id]
+
+    def _grow(self, search: _Search, proposal: Proposal) -> list[RunConfig]:
         """Add the arm of a proposal; its runs when it is new. A point that the method refuses stays a failed one."""
-        arm = _arm(search, proposal)
+        arm = _arm(search.planned, proposal)
         before = {run.run_id for run in self.plan.runs}
         if arm is not None:
-            self.plan = grown(self.plan, search, arm)
+            self.plan = grown(self.plan, search.planned, arm)
+        search.runs.append(self._runs(arm))
         return [run for run in self.plan.runs if run.run_id not in before]
 
     def _next(self, search: _Search, proposals: list[Proposal]) -> Proposal | None:
-        outcomes = [self._outcomes(_arm(search.planned, proposal)) for proposal in proposals]
+        outcomes = [[self._outcome(run) for run in runs] for runs in search.runs]
         runs = [run for outcome in outcomes for run in outcome]
         directions = self._directions(search.planned, runs)
         past = [self._past(search, one, found) for one, found in zip(proposals, outcomes, strict=True)]
@@ -63,9 +86,6 @@ class SearchSession:
         space = Space(search.planned.dimensions, directions, len(told.constraints), told.arms or len(past) + 1)
         searcher: Searcher = SEARCHERS.load(told.sampler)(space)
         return propose_new(searcher, space, past, search.planned.search_id, told.seed)
-
-    def _outcomes(self, arm: Arm | None) -> list[RunOutcome]:
-        return [self._outcome(run) for run in self.plan.runs if arm is not None and run.arm_id == arm.arm_id]
 
     def _outcome(self, run: RunConfig) -> RunOutcome:
         """Read once when it cannot change any more: a failed run may be tried again."""
@@ -87,15 +107,16 @@ class SearchSession:
         if not runs:
             return Past(proposal, State.FAILED)
         state = arm_state(runs)
+        losses = course(runs[0]).losses if search.judging is not None else ()
         if state is not State.COMPLETE:
-            return Past(proposal, state)
+            return Past(proposal, state, losses=losses)
         values = [mean_figure(runs, self._figure(name)) for name in search.planned.search.objectives]
         limits = [(limit, mean_figure(runs, self._figure(limit.name))) for limit in search.constraints]
         objectives = tuple(value for value in values if value is not None)
         excess = tuple(limit.excess(value) for limit, value in limits if value is not None)
         if len(objectives) < len(values) or len(excess) < len(limits):
             return Past(proposal, State.FAILED)
-        return Past(proposal, State.COMPLETE, objectives, excess)
+        return Past(proposal, State.COMPLETE, objectives, excess, losses)
 
     def _figure(self, name: str) -> str:
         return self.plan.decision.metric if name == "quality" else name
@@ -107,6 +128,10 @@ class _Search:
     def __init__(self, planned: PlannedSearch, results: Path) -> None:
         self.planned = planned
         self.proposals = Proposals(results, planned)
+        self.runs: list[list[RunConfig]] = []
+        """Of every proposal, by its number; those of one in the order of the seeds."""
+        pruned = planned.search.pruning.type != "none"
+        self.judging = Judging(planned, results) if pruned else None
         self.constraints = [
             limit for text in planned.search.constraints if (limit := parse_constraint(text)) is not None
         ]

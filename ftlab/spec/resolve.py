@@ -212,7 +212,9 @@ class _Resolver:
             return
         search = SearchSpec.model_validate(plain["search"])
         dimensions = read_dimensions(self.form.model_dump(), list(ranges(fields)))
-        for path, message in search_problems(search, dimensions):
+        searched = any(dimension.field == "evaluations" for dimension in dimensions)
+        evaluations = "searched" if searched else getattr(sample, "evaluations", None)
+        for path, message in search_problems(search, dimensions, evaluations):
             self._note(path, message)
         values = {**self.train, **fields} if config.trained else fields
         self.search = SearchedMethod(self.name, search, str(self.place), tuple(dimensions), values, sample)

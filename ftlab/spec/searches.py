@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ftlab.spec.block import Block
+from ftlab.spec.pruning import PrunerName, PrunerSpec, pruner_problem
 
 DEFAULT_ARMS = 20
 """How many arms a search tries when nothing bounds it."""
@@ -28,8 +29,8 @@ class SearchSpec(Block):
     """Proposes the next arm."""
     arms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """How many arms to try, failed and pruned ones included; 20 when nothing else bounds the search."""
-    pruner: Literal["none", "median", "successive_halving", "hyperband", "wilcoxon"] = "none"
-    """Ends hopeless arms early."""
+    pruner: PrunerName | PrunerSpec = "none"
+    """Ends hopeless arms early: a name, or `{type: hyperband, reduction_factor: 4}`."""
     budget_hours: Annotated[float, Field(gt=0)] | None = None
     """Propose nothing more once the arms of this search have worked for so many hours."""
     stop_at: float | None = None
@@ -43,6 +44,11 @@ class SearchSpec(Block):
     """What an arm must keep to, a metric of the task or a cost, e.g. `valid_format >= 0.98`."""
     seed: int = 0
     """Makes the proposals repeatable."""
+
+    @property
+    def pruning(self) -> PrunerSpec:
+        """The pruner with its settings."""
+        return self.pruner if isinstance(self.pruner, PrunerSpec) else PrunerSpec(type=self.pruner)
 
 
 COSTS = ("train_seconds", "train_tokens", "peak_memory_bytes", "artifact_bytes", "seconds_per_1k")
@@ -148,12 +154,14 @@ def space_size(dimensions: Sequence[Dimension]) -> int | None:
 Finding = tuple[Path, str]
 
 
-def search_problems(search: SearchSpec, dimensions: Sequence[Dimension]) -> Iterator[Finding]:
-    """What in a search cannot be, each with its place below the method."""
+def search_problems(
+    search: SearchSpec, dimensions: Sequence[Dimension], evaluations: object = None
+) -> Iterator[Finding]:
+    """What in a search cannot be, each with its place below the method; `evaluations` is the method's field."""
     yield from _sampler_problems(search, dimensions)
     yield from _aim_problems(search)
-    if search.pruner != "none":
-        yield ("search", "pruner"), "this version runs every proposed arm to its end; leave the pruner out"
+    if (problem := pruner_problem(search.pruning, evaluations, search.objectives)) is not None:
+        yield ("search", "pruner"), problem
     free = {dimension.field: dimension for dimension in dimensions if not dimension.when}
     for dimension in dimensions:
         for field, allowed in dimension.when.items():

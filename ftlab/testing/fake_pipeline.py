@@ -3,6 +3,9 @@
 It takes the fields of a fake method (`ftlab.testing.fakes`) from the run's method, and for any other method from the
 environment: FTLAB_FAKE='{"*": {"seconds": 0.1}, "lora": {"fault": "error"}}', by the method's name in the spec.
 
+`loss` adds a validation loss to every step's point, so much above the training loss; the name of a field of the method
+stands for that field's value.
+
 Every beginning and end of a computation is a line of `work.log` in the results folder, so that a test can count work:
 {"what": "begin"|"end", "kind", "name", "key", "run_id", "pid", "ts"}.
 """
@@ -32,7 +35,7 @@ STEPS = 5
 DAY = 86_400.0
 WORK_LOG = "work.log"
 ENVIRONMENT = "FTLAB_FAKE"
-DEFAULTS = {"seconds": 0.0, "quality": 0.5, "fault": "none", "fault_in": "predictions", "fault_times": 0}
+DEFAULTS = {"seconds": 0.0, "quality": 0.5, "fault": "none", "fault_in": "predictions", "fault_times": 0, "loss": None}
 
 
 class FakePipeline:
@@ -60,7 +63,7 @@ class FakePipeline:
         for step in range(first + 1, STEPS + 1):
             time.sleep(fields(config)["seconds"] / STEPS)
             report(EventType.PROGRESS, phase="train", done=step, total=STEPS, unit="steps", loss=_loss(step))
-            report(EventType.CURVE, step=step, values={"train/loss": _loss(step)})
+            report(EventType.CURVE, **_point(config, step))
             saved.with_suffix(".tmp").write_text(str(step))
             saved.with_suffix(".tmp").rename(saved)
         points = [{"step": step, "key": "train/loss", "value": _loss(step)} for step in range(1, STEPS + 1)]
@@ -252,6 +255,18 @@ def _metric(key: str, scores: list[float]) -> dict[str, Any]:
     half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     interval = {"low": max(0.0, centre - half), "high": min(1.0, centre + half), "n": n, "interval": "Wilson"}
     return {"key": key, "value": value, "unit": "share", "direction": "higher", **interval}
+
+
+def _point(config: RunConfig, step: int) -> dict[str, Any]:
+    """A step's point of the curve; a validation loss, and that of every row, where the fake is told one."""
+    values, told = {"train/loss": _loss(step)}, fields(config)["loss"]
+    if told is None:
+        return {"step": step, "values": values}
+    loss = float(config.method[told] if isinstance(told, str) else told)
+    spent = {"cost/train_tokens": 200.0 * step, "cost/train_seconds": fields(config)["seconds"] * step / STEPS}
+    shown = loss + _loss(step)
+    rows = [shown + row / 1000 for row in range(ROWS["validation"])]
+    return {"step": step, "values": {**values, "validation/loss": shown, **spent}, "scores": rows}
 
 
 def _loss(step: int) -> float:

@@ -184,6 +184,9 @@ class _Attempt:
         if stage.kind == "weights":
             for step, values in self.stages.curve(self.arm)[: self.sweep.curve_points // 2]:
                 report(EventType.CURVE, step=step, values=values)
+            if status is Status.PRUNED:
+                spent = {"cost/train_tokens": 12_800.0, "cost/train_seconds": 19.0}
+                report(EventType.CURVE, step=self.sweep.curve_points // 2, values=spent)
         report(EventType.PROGRESS, phase="train", done=9, total=30, unit="steps", loss=1.5, tokens_per_second=850.0)
         if status.is_final:
             reason = self.arm.reason or f"made up: {status}"

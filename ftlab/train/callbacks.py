@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ftlab.events import EventType, Reporter, RunCancelled
+from ftlab.events import EventType, Reporter, RunCancelled, RunPruned
 from ftlab.spec.schema import EarlyStopping, TrainFields
 from ftlab.train.meter import Meter
+from ftlab.train.step import Validation
 
 CURVE_POINTS = 200
 """The most points of a training curve, validation apart."""
@@ -106,7 +107,7 @@ class Watch(TrainerCallback):
         figures: StepFigures,
         meter: Meter,
         report: Reporter,
-        validate: Callable[[], float],
+        validate: Callable[[], Validation],
         trained: dict[str, torch.Tensor],
         early_stopping: EarlyStopping | None,
         keep_best: bool,
@@ -147,12 +148,15 @@ class Watch(TrainerCallback):
         step = int(state.global_step)
         self.progress.losses.append(self._figures.loss)
         values = self._training_point(step) if self._schedule.draws(step) else {}
+        scores: dict[str, list[float]] = {}
         if step in self._schedule.evaluations:
             with self._meter.paused():
-                values["validation/loss"] = self._validated(step)
+                found = self._validate()
+                values["validation/loss"], scores = found.loss, {"scores": found.rows}
+                self._note_validation(step, found.loss)
         if values:
             self.progress.curves += [(step, key, value) for key, value in values.items()]
-            self._report(EventType.CURVE, step=step, values=values)
+            self._report(EventType.CURVE, step=step, values={**values, **(self._spent() if scores else {})}, **scores)
         if self.progress.stopped_early:
             control.should_training_stop = True
         elif step in self._schedule.checkpoints:
@@ -164,8 +168,14 @@ class Watch(TrainerCallback):
             # A training that is through is stored first; what comes after it will be told to stop.
             if not last:
                 self.cancelled = cancelled
-                control.should_training_stop = control.should_save = True
+                control.should_training_stop = True
+                control.should_save = not isinstance(cancelled, RunPruned)
+                self._report(EventType.CURVE, step=step, values=self._spent())
         return control
+
+    def _spent(self) -> dict[str, float]:
+        """What the training took up to here. Told apart from the curves, for a training that leaves no summary."""
+        return {"cost/train_tokens": float(self._meter.tokens), "cost/train_seconds": self._meter.seconds}
 
     def finish(self) -> None:
         """Say what in the course of the training a user should know of."""
@@ -204,8 +214,7 @@ class Watch(TrainerCallback):
         losses.clear()
         return values
 
-    def _validated(self, step: int) -> float:
-        loss = self._validate()
+    def _note_validation(self, step: int, loss: float) -> None:
         progress = self.progress
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, step
@@ -219,7 +228,6 @@ class Watch(TrainerCallback):
             progress.without_improvement += 1
         if stopping and progress.without_improvement >= stopping.patience and step < self._schedule.total:
             progress.stopped_early = True
-        return loss
 
     def _show(self, step: int, last: bool) -> None:
         now = time.monotonic()

@@ -29,7 +29,7 @@ from ftlab.train.callbacks import Progress, Schedule, StepFigures, Watch
 from ftlab.train.collate import collate, evaluation_order, planned_steps, training_order
 from ftlab.train.meter import Meter, parameter_counts, reused_memory
 from ftlab.train.quiet import quiet, unmarked
-from ftlab.train.step import float32_on_cpu, mean_loss, shares_prefix
+from ftlab.train.step import Validation, float32_on_cpu, shares_prefix, validation_loss
 from ftlab.train.trainer import AnswerTrainer, Course, load_into
 
 CURVES_FILE = "curves.parquet"
@@ -109,13 +109,15 @@ def _train(
     course = Course(rows, order, config.batch_size, pack, identity)
     resumed = checkpoint.newest(checkpoints, identity)
     progress = Progress.read(resumed / checkpoint.PROGRESS) if resumed else Progress()
-    batches = [pack([held_out[row] for row in batch]) for batch in _evaluation(held_out)]
+    places = _evaluation(held_out)
+    batches = [pack([held_out[row] for row in batch]) for batch in places]
 
-    def validate() -> float:
-        loss = mean_loss(model, batches, base.device)
-        if not math.isfinite(loss):
+    def validate() -> Validation:
+        found = validation_loss(model, batches, base.device)
+        if not math.isfinite(found.loss):
             raise TrainingError("the validation loss is not a number any more; try a lower learning_rate")
-        return loss
+        by_place = zip((row for batch in places for row in batch), found.rows, strict=True)
+        return Validation(found.loss, [loss for _, loss in sorted(by_place)])
 
     figures = StepFigures()
     meter = Meter(base.device, progress.seconds, progress.tokens)

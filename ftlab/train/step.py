@@ -9,8 +9,10 @@ model once.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +26,17 @@ def answer_loss(model: Any, batch: Batch) -> torch.Tensor:
 
     The caller divides by the answer tokens of the whole optimizer step, so that splitting a step changes nothing.
     """
+    return functional.cross_entropy(*_columns(model, batch), ignore_index=IGNORED, reduction="sum")
+
+
+def row_losses(model: Any, batch: Batch) -> torch.Tensor:
+    """The same for each row: `(rows,)`, float32."""
+    losses = functional.cross_entropy(*_columns(model, batch), ignore_index=IGNORED, reduction="none")
+    return losses.view(batch.labels.shape).sum(dim=1)
+
+
+def _columns(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits that predict the last `width` tokens of every row, `(rows * width, vocabulary)`, and those tokens."""
     width = batch.labels.shape[1]
     prefix = len(batch.prefix_ids)
     inputs: dict[str, Any] = {
@@ -37,9 +50,7 @@ def answer_loss(model: Any, batch: Batch) -> torch.Tensor:
     if keeps_logits(model):
         inputs["logits_to_keep"] = width
     logits = model(**inputs).logits[:, -width:]
-    return functional.cross_entropy(
-        logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    return logits.flatten(0, 1).float(), batch.labels.flatten()
 
 
 def _prefix_cache(model: Any, batch: Batch) -> Any:
@@ -70,16 +81,32 @@ def shares_prefix(model: Any, dropout: float) -> bool:
     return all(kind == "full_attention" for kind in kinds) and all(type(layer) is DynamicLayer for layer in layers)
 
 
-def mean_loss(model: Any, batches: Sequence[Batch], device: torch.device) -> float:
-    """The mean over all answer tokens of some batches, in nats, in evaluation mode and without gradients."""
+@dataclass(frozen=True)
+class Validation:
+    """The loss on rows that are not trained on, in nats per answer token."""
+
+    loss: float
+    """The mean over all answer tokens."""
+    rows: list[float]
+    """The mean over the answer tokens of each row, in the order of the batches."""
+
+
+def validation_loss(model: Any, batches: Sequence[Batch], device: torch.device) -> Validation:
+    """The loss of some batches, in evaluation mode and without gradients."""
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            total = sum(float(answer_loss(model, batch.to(device))) for batch in batches)
+            losses = [row_losses(model, batch.to(device)).tolist() for batch in batches]
     finally:
         model.train(was_training)
-    return total / sum(batch.targets for batch in batches)
+    counts = [(batch.labels != IGNORED).sum(dim=1).tolist() for batch in batches]
+    sums = [row for batch in losses for row in batch]
+    tokens = [row for batch in counts for row in batch]
+    return Validation(
+        loss=math.fsum(sums) / sum(tokens),
+        rows=[total / max(1, count) for total, count in zip(sums, tokens, strict=True)],
+    )
 
 
 @contextmanager

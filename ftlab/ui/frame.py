@@ -58,11 +58,13 @@ def progress(view: DecisionView) -> None:
         return
     done = state.by_status.get(Status.COMPLETE, 0)
     ended = state.total - unfinished(view) - done
+    pruned = state.by_status.get(Status.PRUNED, 0)
     running = ", ".join(escape(parts.clip(label, 80)) for label in state.running) or "nothing at the moment"
-    failed = f'<span class="ft-down">{ended} ended without a result</span>' if ended else ""
+    given_up = f"<span>{pruned} given up by their search</span>" if pruned else ""
+    lost = f'<span class="ft-down">{ended - pruned} ended without a result</span>' if ended > pruned else ""
     spoken = f"{done} of {state.total} runs complete"
     parts.markup(
-        f'<div class="ft"><div class="ft-live"><b>{spoken}</b><span>now: {running}</span>{failed}</div>'
+        f'<div class="ft"><div class="ft-live"><b>{spoken}</b><span>now: {running}</span>{given_up}{lost}</div>'
         f'<div class="ft-meter" role="progressbar" aria-label="Runs" aria-valuemin="0" aria-valuemax="{state.total}" '
         f'aria-valuenow="{done}" aria-valuetext="{spoken}"><i style="width:{100 * done / state.total:.2f}%"></i>'
         f'<i class="ft-ended" style="width:{100 * ended / state.total:.2f}%"></i></div></div>'

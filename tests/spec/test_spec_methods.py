@@ -136,7 +136,24 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
         ("{r: {choice: [1, 2]}, search: {sampler: gp}}", "methods.m.search.sampler: 'gp' needs a {low, high} range"),
         ("{r: {choice: [1, 2]}, search: {sampler: cmaes}}", "methods.m.r: 'cmaes' searches numbers alone"),
         ("{lora_dropout: {low: 0, high: 0.5}, search: {sampler: grid}}", "methods.m.lora_dropout: a grid needs a"),
-        ("{r: {choice: [1]}, search: {pruner: median}}", "methods.m.search.pruner: this version runs every proposed"),
+        (
+            "{r: {choice: [1]}, search: {pruner: hyperband}}",
+            "methods.m.search.pruner: expected 'evaluations' of 3 or more, for a rung before the end; found 2",
+        ),
+        (
+            "{r: {choice: [1]}, evaluations: 1, search: {pruner: median}}",
+            "methods.m.search.pruner: expected 'evaluations' above 'min_evaluations', 1; found 1",
+        ),
+        (
+            "{evaluations: {choice: [3, 9]}, search: {pruner: median}}",
+            "methods.m.search.pruner: a pruner compares arms at equal shares of their training; give 'evaluations'",
+        ),
+        (
+            "{r: {choice: [1]}, search: {pruner: median, objectives: [quality, train_seconds]}}",
+            "methods.m.search.pruner: a pruner judges by validation loss alone, so it needs the single objective",
+        ),
+        ("{r: {choice: [1]}, search: {pruner: {type: median, p: 2}}}", "methods.m.search.pruner.p: expected a number"),
+        ("{r: {choice: [1]}, search: {pruner: medan}}", "methods.m.search.pruner: expected 'none', 'median'"),
         ("{r: {choice: [1]}, search: {objectives: [speed]}}", "methods.m.search.objectives.0: unknown objective"),
         ("{r: {choice: [1]}, search: {constraints: [x < 1]}}", "methods.m.search.constraints.0: expected 'name <="),
         (

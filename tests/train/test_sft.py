@@ -153,8 +153,15 @@ def test_the_summary_and_the_curves_say_the_same(run: Any, events: Any, tmp_path
     assert summary["best_step"] in (5, 10)
     assert (summary["resumed_from_step"], summary["stopped_early"]) == (None, False)
     told = [
-        (point["step"], key, value) for point in events.of(EventType.CURVE) for key, value in point["values"].items()
+        (point["step"], key, value)
+        for point in events.of(EventType.CURVE)
+        for key, value in point["values"].items()
+        if not key.startswith("cost/")
     ]
+    # With each validation loss: that of every row, and what the training took until then.
+    validated = [point for point in events.of(EventType.CURVE) if "validation/loss" in point["values"]]
+    assert [len(point["scores"]) for point in validated] == [8, 8]
+    assert validated[-1]["values"]["cost/train_tokens"] == summary["train_tokens"]
     table = pq.read_table(tmp_path / "out" / "curves.parquet")
     assert list(zip(*(table[name].to_pylist() for name in ("step", "key", "value")), strict=True)) == told
     assert {key for _, key, _ in told} == {

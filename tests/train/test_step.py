@@ -12,7 +12,7 @@ from ftlab.catalog import METHODS
 from ftlab.models.chat import ChatIds
 from ftlab.models.load import LoadedModel
 from ftlab.train.collate import Batch, collate
-from ftlab.train.step import answer_loss, float32_on_cpu, keeps_logits, mean_loss, shares_prefix
+from ftlab.train.step import answer_loss, float32_on_cpu, keeps_logits, shares_prefix, validation_loss
 
 
 def plain_loss(model: Any, rows: list[ChatIds]) -> torch.Tensor:
@@ -75,13 +75,16 @@ def test_the_mean_is_over_all_answer_tokens(tiny_base: LoadedModel, chats: Calla
     tiny_base.model.train()
     try:
         batches = [pack(tiny_base, rows[:1], False), pack(tiny_base, rows[1:], False)]
-        mean = mean_loss(tiny_base.model, batches, tiny_base.device)
+        found = validation_loss(tiny_base.model, batches, tiny_base.device)
         assert tiny_base.model.training
     finally:
         tiny_base.model.eval()
     with torch.no_grad():
         expected = float(plain_loss(tiny_base.model, rows)) / sum(len(row.answer_ids) for row in rows)
-    assert mean == pytest.approx(expected, rel=1e-5)
+    assert found.loss == pytest.approx(expected, rel=1e-5)
+    with torch.no_grad():
+        alone = [float(plain_loss(tiny_base.model, [row])) / len(row.answer_ids) for row in rows]
+    assert found.rows == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_prefix_is_not_shared_where_rows_would_share_noise_or_windows(tiny_base: LoadedModel) -> None:
