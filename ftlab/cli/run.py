@@ -11,7 +11,7 @@ import typer
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json, say
 from ftlab.cli.doctor import doctor
 from ftlab.cli.progress import end_line, open_display
-from ftlab.cli.status import Experiment, newest_view, spent_line, status
+from ftlab.cli.status import Experiment, front_lines, fronts, newest_view, spent_line, status
 from ftlab.errors import FtlabError
 from ftlab.events import Status
 from ftlab.text import plural
@@ -234,7 +234,8 @@ def _next(plan: Plan, results: Path, outcome: Outcome, view: DecisionView | None
     from ftlab.execute.standing import read_standing
 
     # The plan on record: this session's may lack arms that a search proposed, or hold some runs only.
-    lines = [spent_line(read_standing(results, read_plan(results / plan.experiment_id)))]
+    stored = read_plan(results / plan.experiment_id)
+    lines = [*front_lines(fronts(results, stored)), spent_line(read_standing(results, stored))]
     option = results_option(results)
     if outcome.interrupted or outcome.failures:
         word = "resume" if outcome.interrupted else "retry "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ftlab.decide.view import ArmView, DecisionView
     from ftlab.execute.standing import RunStanding, Standing
     from ftlab.plan.run import Plan
+    from ftlab.search.front import Front
 
 SCHEMA_VERSION = 1
 WATCH_SECONDS = 1.0
@@ -47,9 +49,9 @@ def status(
         return
     standing, view = _look(results, find_plan(results, experiment))
     if as_json:
-        print_json(_facts(standing, view))
+        print_json({**_facts(standing, view), "fronts": front_facts(fronts(results, standing.plan))})
     else:
-        typer.echo("\n".join(_lines(standing, view)))
+        typer.echo("\n".join(_lines(results, standing, view)))
 
 
 def _look(results: Path, plan: Plan) -> tuple[Standing, DecisionView | None]:
@@ -67,7 +69,7 @@ def _watch(results: Path, experiment: str) -> None:
     try:
         while True:
             standing, view = _look(results, find_plan(results, experiment))
-            show("\n".join(_lines(standing, view)))
+            show("\n".join(_lines(results, standing, view)))
             if standing.holder is None:
                 return
             time.sleep(WATCH_SECONDS)
@@ -196,7 +198,51 @@ def spent_line(standing: Standing) -> str:
     return f"{words}, {money(standing.spent_seconds / 3600 * prices.machine_hour, prices.currency)}"
 
 
-def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
+def fronts(results: Path, plan: Plan) -> list[Front]:
+    """The best arms of the searches with several objectives or constraints; without such a search nothing is read."""
+    if not any(len(one.search.objectives) > 1 or one.search.constraints for one in plan.searches):
+        return []
+    from ftlab.search.session import SearchSession
+
+    return SearchSession(plan, results).fronts()
+
+
+def front_lines(found: Sequence[Front]) -> list[str]:
+    """The arms that none beats, with what they have in each objective."""
+    lines = []
+    for front in found:
+        within = f" within {', '.join(front.constraints)}" if front.constraints else ""
+        broken = f", {plural(front.broken, 'other arm')} beyond the limits" if front.broken else ""
+        head = f"best of {one_line(front.method, 60)} by {' and '.join(front.objectives)}{within}"
+        if not front.arms:
+            lines.append(f"{head}: no arm yet{broken}")
+            continue
+        several = len(front.objectives) > 1
+        meaning = "none is beaten in all of them (the Pareto front)" if several else "the best that keeps to it"
+        lines.append(f"{head}: {plural(len(front.arms), 'arm')}, {meaning}{broken}")
+        for arm in front.arms:
+            values = zip(front.objectives, arm.values, strict=True)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in values)
+            lines.append(f"  {one_line(arm.label, 60)}: {shown}")
+    return lines
+
+
+def front_facts(found: Sequence[Front]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "method": front.method,
+            "constraints": list(front.constraints),
+            "broken": front.broken,
+            "arms": [
+                {"label": arm.label, **dict(zip(front.objectives, arm.values, strict=True))} for arm in front.arms
+            ],
+        }
+        for front in found
+    ]
+
+
+def _lines(results: Path, standing: Standing, view: DecisionView | None) -> list[str]:
     lines = [f"{one_line(standing.plan.name)}  {standing.plan.experiment_id}"]
     if standing.holder is not None:
         lines.append(f"`ftlab run` works on it: process {standing.holder.pid} on {standing.holder.host}")
@@ -215,6 +261,7 @@ def _lines(standing: Standing, view: DecisionView | None) -> list[str]:
         value = estimate(found.value, found.low, found.high, view.metric_unit)
         lines.append(f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}")
         lines.append(one_line(view.conclusion.sentence, 500))
+    lines += front_lines(fronts(results, standing.plan))
     if standing.holder is None and any(run.status not in DONE for run in standing.runs):
         lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}")
     return lines

@@ -25,7 +25,9 @@ GATED_REQUESTS = 80
 """Requests timed alone where the 95th percentile has a limit: its interval has an upper end from 72 on."""
 MAX_PROPOSALS = 1000
 """The most arms of a search that is bounded by time, money or tokens alone."""
-ENDS_OF_A_SEARCH = frozenset({"arms", "budget_hours", "stop_at", "patience", "pruner", "objectives", "constraints"})
+ENDS_OF_A_SEARCH = frozenset(
+    {"arms", "budget_hours", "budget_usd", "stop_at", "patience", "pruner", "objectives", "constraints"}
+)
 """What a search is told that leaves its earlier proposals as good as they were."""
 
 
@@ -86,7 +88,7 @@ def count_proposals(loaded: LoadedSpec, searched: SearchedMethod) -> int:
     A search that time or money bounds may go on for as many as MAX_PROPOSALS.
     """
     search, budget = searched.search, loaded.spec.budget
-    bounded = search.budget_hours or budget.training_tokens or budget.arms_per_method
+    bounded = search.budget_hours or search.budget_usd or budget.training_tokens or budget.arms_per_method
     own = search.arms or (MAX_PROPOSALS if bounded else DEFAULT_ARMS)
     size = space_size(searched.dimensions)
     return min(number for number in (own, budget.arms_per_method, size) if number is not None)

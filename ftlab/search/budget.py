@@ -13,14 +13,22 @@ FAILURES = 5
 
 
 def enough(
-    search: PlannedSearch, past: Sequence[Past], direction: Direction, hours: float, tokens: float
+    search: PlannedSearch,
+    past: Sequence[Past],
+    direction: Direction,
+    hours: float,
+    tokens: float,
+    machine_hour: float | None = None,
 ) -> str | None:
-    """Why nothing more is proposed, or None. `hours` and `tokens` are what all its arms took and trained on."""
+    """Why nothing more is proposed, or None. `hours` and `tokens` are what all its arms took and trained on;
+    `machine_hour` is what an hour costs."""
     told = search.search
     if told.arms is not None and len(past) >= told.arms:
         return f"{told.arms} arms were tried"
     if told.budget_hours is not None and hours >= told.budget_hours:
         return f"its {told.budget_hours:g} hours are used up"
+    if told.budget_usd is not None and machine_hour is not None and hours * machine_hour >= told.budget_usd:
+        return f"its budget of {told.budget_usd:g} is used up"
     if search.training_tokens is not None and tokens >= search.training_tokens:
         return f"its {search.training_tokens:,} training tokens are used up"
     ended = [one for one in past if one.state is not State.RUNNING]

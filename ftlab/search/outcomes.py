@@ -31,6 +31,8 @@ class RunOutcome:
     """The validation loss by the step that it was measured at, over all attempts."""
     scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """The loss of every validation row, likewise."""
+    benchmarks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The summary of every benchmark, by its name."""
     trained: bool = False
     """Whether the weights stand."""
     reason: str = ""
@@ -61,6 +63,8 @@ def read_run(results: Path, config: RunConfig) -> RunOutcome:
                     if row["value"] is not None:
                         outcome.figures[row["key"]] = float(row["value"])
             elif event["type"] == EventType.STAGE:
+                if event["kind"] == "benchmark":
+                    outcome.benchmarks[event["name"]] = event["summary"]
                 outcome.trained |= event["kind"] == "weights"
                 costs = {name: event["summary"][name] for name in COSTS if event["summary"].get(name) is not None}
                 outcome.figures.update({name: float(value) for name, value in costs.items()})

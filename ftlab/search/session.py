@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ftlab.catalog import SEARCHERS
 from ftlab.errors import UsageError
@@ -11,10 +13,12 @@ from ftlab.plan.propose import grown, proposed_arm
 from ftlab.plan.run import Arm, Plan, PlannedSearch, RunConfig
 from ftlab.search.base import Direction, Past, Proposal, Searcher, Space, State, propose_new
 from ftlab.search.budget import enough
+from ftlab.search.forgetting import worst_loss
+from ftlab.search.front import Front, FrontArm, non_dominated
 from ftlab.search.judging import Judged, Judging, course
 from ftlab.search.outcomes import RunOutcome, arm_state, mean_figure, read_run
 from ftlab.search.records import Proposals
-from ftlab.spec.searches import parse_constraint
+from ftlab.spec.searches import FORGETTING, parse_constraint
 
 
 class SearchSession:
@@ -77,15 +81,61 @@ class SearchSession:
         outcomes = [[self._outcome(run) for run in runs] for runs in search.runs]
         runs = [run for outcome in outcomes for run in outcome]
         directions = self._directions(search.planned, runs)
-        past = [self._past(search, one, found) for one, found in zip(proposals, outcomes, strict=True)]
+        past = self._pasts(search, proposals, outcomes)
         hours = sum(run.seconds for run in runs) / 3600
         tokens = sum(run.figures.get("train_tokens", 0.0) for run in runs)
-        if enough(search.planned, past, directions[0], hours, tokens) is not None:
+        price = self.plan.prices.machine_hour
+        if enough(search.planned, past, directions[0], hours, tokens, price) is not None:
             return None
         told = search.planned.search
         space = Space(search.planned.dimensions, directions, len(told.constraints), told.arms or len(past) + 1)
         searcher: Searcher = SEARCHERS.load(told.sampler)(space)
         return propose_new(searcher, space, past, search.planned.search_id, told.seed)
+
+    def fronts(self) -> list[Front]:
+        """The best arms so far of every search for which one number does not say which they are."""
+        return [
+            self._front(search)
+            for search in self._searches
+            if len(search.planned.search.objectives) > 1 or search.constraints
+        ]
+
+    def _front(self, search: _Search) -> Front:
+        outcomes = [[self._outcome(run) for run in runs] for runs in search.runs]
+        directions = self._directions(search.planned, [run for outcome in outcomes for run in outcome])
+        labels = {arm.arm_id: arm.label for arm in self.plan.arms}
+        found = zip(search.runs, self._pasts(search, search.proposals.read(), outcomes), strict=True)
+        measured = [(runs[0], past) for runs, past in found if past.objectives is not None]
+        kept = [
+            FrontArm(labels[run.arm_id], past.objectives)
+            for run, past in measured
+            if past.objectives is not None and all(excess <= 0 for excess in past.excess)
+        ]
+        told = search.planned.search
+        return Front(
+            method=search.planned.arm.label,
+            objectives=tuple(map(self._figure, told.objectives)),
+            constraints=tuple(told.constraints),
+            arms=non_dominated(kept, directions),
+            broken=len(measured) - len(kept),
+        )
+
+    def _pasts(self, search: _Search, proposals: list[Proposal], outcomes: list[list[RunOutcome]]) -> list[Past]:
+        if FORGETTING in search.figures:
+            base = self._base(search.planned)
+            for outcome in (run for runs in outcomes for run in runs):
+                if (loss := worst_loss(outcome.benchmarks, base)) is not None:
+                    outcome.figures[FORGETTING] = loss
+        return [self._past(search, one, found) for one, found in zip(proposals, outcomes, strict=True)]
+
+    def _base(self, search: PlannedSearch) -> dict[str, Mapping[str, Any]]:
+        """What the search's base model did on the benchmarks, by the journals of the runs that leave it as it is."""
+        model = search.run.model
+        found: dict[str, Mapping[str, Any]] = {}
+        for run in self.plan.runs:
+            if run.key("weights") is None and (run.model.revision, run.model.dtype) == (model.revision, model.dtype):
+                found = {**self._outcome(run).benchmarks, **found}
+        return found
 
     def _outcome(self, run: RunConfig) -> RunOutcome:
         """Read once when it cannot change any more: a failed run may be tried again."""
@@ -114,6 +164,8 @@ class SearchSession:
         limits = [(limit, mean_figure(runs, self._figure(limit.name))) for limit in search.constraints]
         objectives = tuple(value for value in values if value is not None)
         excess = tuple(limit.excess(value) for limit, value in limits if value is not None)
+        if FORGETTING in search.figures and any(FORGETTING not in run.figures for run in runs):
+            return Past(proposal, State.RUNNING, losses=losses)  # the base is still to be measured
         if len(objectives) < len(values) or len(excess) < len(limits):
             return Past(proposal, State.FAILED)
         return Past(proposal, State.COMPLETE, objectives, excess, losses)
@@ -130,11 +182,14 @@ class _Search:
         self.proposals = Proposals(results, planned)
         self.runs: list[list[RunConfig]] = []
         """Of every proposal, by its number; those of one in the order of the seeds."""
+        self.figures = {*planned.search.objectives}
+        """What is aimed at or kept to."""
         pruned = planned.search.pruning.type != "none"
         self.judging = Judging(planned, results) if pruned else None
         self.constraints = [
             limit for text in planned.search.constraints if (limit := parse_constraint(text)) is not None
         ]
+        self.figures |= {limit.name for limit in self.constraints}
 
 
 def _arm(search: PlannedSearch, proposal: Proposal) -> Arm | None:

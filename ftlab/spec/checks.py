@@ -18,7 +18,7 @@ from ftlab.spec.measures import MEASURES
 from ftlab.spec.metrics import DEFAULT_METRICS, metric_entry
 from ftlab.spec.scalars import shown
 from ftlab.spec.schema import BenchmarkGroup
-from ftlab.spec.searches import OBJECTIVES, parse_constraint
+from ftlab.spec.searches import FORGETTING, OBJECTIVES, parse_constraint
 from ftlab.spec.task_checks import TaskChecker
 from ftlab.spec.tree import Node
 
@@ -166,11 +166,23 @@ class _Checker:
         )
         known = [*_metric_keys(given), *OBJECTIVES]
         for name in methods if isinstance(methods, dict) else {}:
+            for path, text in self._texts(("methods", name, "search", "objectives")):
+                self._needs_benchmarks(path, text)
+            if self._value(("methods", name, "search", "budget_usd"), None) is not None and (
+                self._value(("prices", "machine_hour"), None) is None
+            ):
+                message = "a budget in money needs what an hour of the machine costs; set prices.machine_hour"
+                self._note(("methods", name, "search", "budget_usd"), message)
             for path, text in self._texts(("methods", name, "search", "constraints")):
                 limit = parse_constraint(text)
+                self._needs_benchmarks(path, "" if limit is None else limit.name)
                 if limit is not None and limit.name not in known:
                     near = suggest(limit.name, known)
                     self._note(path, f"no metric '{shown(limit.name)}'{near} (there are: {', '.join(known)})")
+
+    def _needs_benchmarks(self, path: KeyPath, name: str) -> None:
+        if name == FORGETTING and not self._value(("benchmarks", "tasks"), None):
+            self._note(path, "forgetting is measured on benchmarks, and this spec names none; set benchmarks.tasks")
 
     def forgetting(self) -> None:
         """Every key of the mapping is a benchmark of this spec, one of its measures, a group, or `default`."""

@@ -33,15 +33,19 @@ class SearchSpec(Block):
     """Ends hopeless arms early: a name, or `{type: hyperband, reduction_factor: 4}`."""
     budget_hours: Annotated[float, Field(gt=0)] | None = None
     """Propose nothing more once the arms of this search have worked for so many hours."""
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """Propose nothing more once the arms of this search have cost so much: their hours at `prices.machine_hour`."""
     stop_at: float | None = None
     """Propose nothing more once an arm is this good on validation."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Propose nothing more after so many measured arms without a better one."""
     objectives: Annotated[list[str], Field(min_length=1, max_length=4)] = Field(default=["quality"])
-    """What is made better: `quality` (the deciding metric on validation), `train_seconds`, `train_tokens`,
+    """What is made better: `quality` (the deciding metric on validation), `forgetting` (the worst loss against the base
+    over the benchmarks, in shares), `train_seconds`, `train_tokens`,
     `peak_memory_bytes`, `artifact_bytes`, `seconds_per_1k`."""
     constraints: list[str] = Field(default_factory=list)
-    """What an arm must keep to, a metric of the task or a cost, e.g. `valid_format >= 0.98`."""
+    """What an arm must keep to: a metric of the task, `forgetting` or a cost, e.g. `valid_format >= 0.98`,
+    `forgetting <= 0.02`."""
     seed: int = 0
     """Makes the proposals repeatable."""
 
@@ -53,7 +57,8 @@ class SearchSpec(Block):
 
 COSTS = ("train_seconds", "train_tokens", "peak_memory_bytes", "artifact_bytes", "seconds_per_1k")
 """Objectives that the summaries of a run's stages hold; less is better."""
-OBJECTIVES = ("quality", *COSTS)
+FORGETTING = "forgetting"
+OBJECTIVES = ("quality", FORGETTING, *COSTS)
 SEVERAL_OBJECTIVES = ("tpe", "random", "nsga2", "grid")
 WITH_CONSTRAINTS = ("tpe", "gp", "nsga2")
 NEEDS = {"gp": ("torch", "pip install torch"), "cmaes": ("cmaes", "pip install 'ftlab[cmaes]'")}

@@ -26,6 +26,8 @@ FAILED = [Past(Proposal({"x": number}), State.FAILED) for number in range(5)]
         ({"arms": 3}, measured(0.1, 0.2), 0, 0, None),
         ({"budget_hours": 1.5}, measured(0.1), 1.5, 0, "its 1.5 hours are used up"),
         ({"budget_hours": 1.5}, measured(0.1), 1.4, 0, None),
+        ({"budget_usd": 3.0}, measured(0.1), 1.5, 0, "its budget of 3 is used up"),
+        ({"budget_usd": 3.0}, measured(0.1), 1.4, 0, None),
         ({}, measured(0.1), 0, 1000, "its 1,000 training tokens are used up"),
         ({"stop_at": 0.9}, measured(0.9), 0, 0, "an arm reached 0.9"),
         ({"stop_at": 0.9}, measured(0.8), 0, 0, None),
@@ -40,7 +42,7 @@ def test_every_bound_ends_a_search_and_says_so(
     told: dict[str, Any], past: list[Past], hours: float, tokens: float, reason: str | None
 ) -> None:
     search: Any = SimpleNamespace(search=SearchSpec(**told), training_tokens=1000)
-    assert enough(search, past, "maximize", hours, tokens) == reason
+    assert enough(search, past, "maximize", hours, tokens, machine_hour=2.0) == reason
 
 
 def test_less_can_be_better() -> None:

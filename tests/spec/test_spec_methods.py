@@ -152,7 +152,19 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
             "{r: {choice: [1]}, search: {pruner: median, objectives: [quality, train_seconds]}}",
             "methods.m.search.pruner: a pruner judges by validation loss alone, so it needs the single objective",
         ),
-        ("{r: {choice: [1]}, search: {pruner: {type: median, p: 2}}}", "methods.m.search.pruner.p: expected a number"),
+        (
+            "{r: {choice: [1]}, search: {constraints: [forgetting <= 0.02]}}",
+            "methods.m.search.constraints.0: forgetting is measured on benchmarks, and this spec names none",
+        ),
+        (
+            "{r: {choice: [1]}, search: {objectives: [quality, forgetting]}}",
+            "methods.m.search.objectives.1: forgetting is measured on benchmarks, and this spec names none",
+        ),
+        (
+            "{r: {choice: [1]}, search: {budget_usd: 5}}",
+            "methods.m.search.budget_usd: a budget in money needs what an hour of the machine costs; set prices.machine",
+        ),
+        ("{r: {choice: [1]}, search: {pruner: {type: median, p: 2}}}", "methods.m.search.pruner.p: "),
         ("{r: {choice: [1]}, search: {pruner: medan}}", "methods.m.search.pruner: expected 'none', 'median'"),
         ("{r: {choice: [1]}, search: {objectives: [speed]}}", "methods.m.search.objectives.0: unknown objective"),
         ("{r: {choice: [1]}, search: {constraints: [x < 1]}}", "methods.m.search.constraints.0: expected 'name <="),
