@@ -57,13 +57,15 @@ class OptunaSearcher:
         values = past.proposal.values
         states = optuna.trial.TrialState
         known = {State.COMPLETE: states.COMPLETE, State.RUNNING: states.RUNNING}
+        told = {State.COMPLETE: past.objectives}
+        # Losses are better when lower; Optuna reads what is measured on the way by the study's direction.
+        sign = -1.0 if self.space.directions[0] == "maximize" else 1.0
         if past.losses:  # one that was ended with nothing measured is a failure, for a sampler
             known[State.PRUNED] = states.PRUNED
-        sign = -1.0 if self.space.directions[0] == "maximize" else 1.0
+            told[State.PRUNED] = (sign * past.losses[-1],)
         return optuna.create_trial(
             state=known.get(past.state, states.FAIL),
-            values=past.objectives if past.state is State.COMPLETE else None,
-            # Losses are better when lower; Optuna reads what is measured on the way by the study's direction.
+            values=told.get(past.state),
             intermediate_values={turn: sign * loss for turn, loss in enumerate(past.losses, 1)},
             params={one.field: _inner(one, values[one.field]) for one in active},
             distributions={one.field: _distribution(one) for one in active},

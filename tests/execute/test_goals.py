@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_spec import plan_of
 from test_coordinator import NoBooks
 
 from ftlab.cli.status import front_facts, front_lines, fronts
@@ -20,12 +20,10 @@ from ftlab.execute.coordinator import Coordinator
 from ftlab.execute.experiments import find_plan
 from ftlab.execute.progress import Silent
 from ftlab.execute.stages import StageStore
-from ftlab.plan.expand import build_plan
 from ftlab.plan.run import Plan
 from ftlab.search.forgetting import worst_loss
 from ftlab.search.front import FrontArm, non_dominated
 from ftlab.search.session import SearchSession
-from ftlab.spec.load import parse_spec
 from ftlab.spec.measures import BEHAVIOUR, NEUTRAL_TEXT
 from ftlab.store.journal import EventWriter
 
@@ -93,13 +91,7 @@ class Judge:
 
 
 def searched(root: Path, search: str) -> Plan:
-    (root / "model").mkdir(exist_ok=True)
-    (root / "model" / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (root / "model" / "tokenizer.json").write_text("{}")
-    (root / "model" / "model.safetensors").write_bytes(b"")
-    rows = [{"text": f"text {row}", "label": "xy"[row % 2]} for row in range(40)]
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan = build_plan(parse_spec(SPEC.replace("SEARCH", search), root / "spec.yaml"))
+    plan = plan_of(root, SPEC.replace("SEARCH", search))
     outcome = Coordinator(plan, root / "r", Judge(), Bookkeeping(NoBooks()), Silent()).run()
     assert outcome.exit_code == 0
     return find_plan(root / "r")

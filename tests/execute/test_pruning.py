@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import small_spec
 from conftest import wait_until
 
 from ftlab.events import EventType, Status
 from ftlab.execute.attempts import close_attempt, create_attempt, list_attempts, read_end, run_folder
 from ftlab.execute.experiments import find_plan
-from ftlab.execute.pruning import PRUNE_FILE, Verdict, read_verdict, write_verdict
+from ftlab.execute.pruning import PRUNE_FILE, Verdict, read_verdict, trained, write_verdict
 from ftlab.execute.standing import read_standing
-from ftlab.plan.expand import build_plan
 from ftlab.plan.run import Plan
 from ftlab.search.session import SearchSession
-from ftlab.spec.load import parse_spec
 from ftlab.store.journal import EventWriter, read_events
 
 SPEC = """
@@ -49,13 +50,7 @@ CODE = (
 
 
 def plan_of(root: Path, arms: int = 6, seeds: str = "[0]") -> Plan:
-    (root / "model").mkdir(exist_ok=True)
-    (root / "model" / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (root / "model" / "tokenizer.json").write_text("{}")
-    (root / "model" / "model.safetensors").write_bytes(b"")
-    rows = [{"text": f"text {row}", "label": "xy"[row % 2]} for row in range(40)]
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan = build_plan(parse_spec(SPEC.replace("SEEDS", seeds).replace("ARMS", str(arms)), root / "spec.yaml"))
+    plan = small_spec.plan_of(root, SPEC.replace("SEEDS", seeds).replace("ARMS", str(arms)))
     (root / "plan.json").write_text(plan.model_dump_json())
     return plan
 
@@ -135,10 +130,10 @@ def test_a_torn_verdict_means_go_on(tmp_path: Path, content: bytes) -> None:
 def test_a_verdict_that_comes_when_the_weights_stand_changes_nothing(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     run = SearchSession(plan, tmp_path / "r").propose()[0]
-    for trained, status in ((True, Status.KILLED), (False, Status.PRUNED)):
+    for through, status in ((True, Status.KILLED), (False, Status.PRUNED)):
         attempt = create_attempt(tmp_path / "r", run)
         with EventWriter(attempt / "events.jsonl") as write:
-            if trained:
+            if through:
                 stage = {"kind": "weights", "name": "", "key": "k", "cached": False, "seconds": 1.0, "bytes": 1}
                 write(EventType.STAGE, **stage, summary={})
         write_verdict(attempt, Verdict(3, "hopeless"))
@@ -160,3 +155,30 @@ def test_the_first_seed_decides_for_its_arm(tmp_path: Path) -> None:
     assert lost.status is Status.PRUNED
     assert lost.reason is not None
     assert "its arm was given up at seed 0, stopped at step" in lost.reason
+
+
+def test_kills_at_any_moment_lose_nothing_and_run_nothing_given_up_again(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    draw = random.Random(0)
+    given_up: dict[str, str] = {}
+    for _ in range(6):
+        process = start(tmp_path, seconds=2.0)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(1.5, 5.0))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for verdict in (tmp_path / "r" / plan.experiment_id).glob(f"runs/*/a*/{PRUNE_FILE}"):
+            if not trained(verdict.parent):
+                given_up[verdict.parents[1].name] = verdict.parent.name
+    assert start(tmp_path, seconds=2.0).wait(180) == 0
+    stored = find_plan(tmp_path / "r")
+    assert len(stored.runs) == len({run.run_id for run in stored.runs}) == 6
+    for run in stored.runs:
+        attempts = list_attempts(run_folder(tmp_path / "r", run))
+        ends = [read_end(attempt) for attempt in attempts]
+        assert [end.status for end in ends if end is not None][-1] in (Status.COMPLETE, Status.PRUNED)
+        assert sum(end is not None and end.status in (Status.COMPLETE, Status.PRUNED) for end in ends) == 1
+        if run.run_id in given_up:
+            assert attempts[-1].name == given_up[run.run_id], "no attempt follows one that was given up"
+    assert statuses(tmp_path)[0.1] is Status.COMPLETE

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from conftest import wait_until
+from small_spec import spec_of
 from test_coordinator import NoBooks
 
 from ftlab.events import EventType, Status
@@ -22,7 +23,6 @@ from ftlab.execute.stages import StageStore
 from ftlab.execute.standing import read_standing
 from ftlab.plan.expand import build_plan, count_runs
 from ftlab.plan.run import Plan
-from ftlab.spec.load import parse_spec
 from ftlab.store.journal import EventWriter
 
 SPEC = """
@@ -83,13 +83,7 @@ class Judge:
 
 
 def plan_of(root: Path, search: str) -> Plan:
-    (root / "model").mkdir(exist_ok=True)
-    (root / "model" / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (root / "model" / "tokenizer.json").write_text("{}")
-    (root / "model" / "model.safetensors").write_bytes(b"")
-    rows = [{"text": f"text {row}", "label": "xy"[row % 2]} for row in range(40)]
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    loaded = parse_spec(SPEC.replace("SEARCH", search), root / "spec.yaml")
+    loaded = spec_of(root, SPEC.replace("SEARCH", search))
     assert count_runs(loaded) == loaded.searches[0].search.arms
     return build_plan(loaded)
 

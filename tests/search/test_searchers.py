@@ -6,7 +6,7 @@ import pytest
 
 from ftlab.catalog import SEARCHERS
 from ftlab.plan.identity import canonical_json
-from ftlab.search.base import Past, Space, State, propose_new
+from ftlab.search.base import Past, Proposal, Space, State, propose_new
 from ftlab.spec.searches import Dimension
 from ftlab.testing.searcher_contract import SearcherContract
 
@@ -80,3 +80,40 @@ def test_a_constraint_is_heeded(sampler: str) -> None:
         past.append(Past(proposal, State.COMPLETE, (x,), (x - 0.5,)))
     late = [one.proposal.values["x"] for one in past[8:]]
     assert sum(x <= 0.55 for x in late) > len(late) / 2, late
+
+
+def test_tpe_learns_from_what_was_given_up() -> None:
+    """Arms that were given up tell it where not to look; told as failed they would tell nothing."""
+    rate = Dimension(path=("x",), low=0.0, high=1.0)
+    space = Space((rate,), ("maximize",), arms=60)
+    searcher = SEARCHERS.load("tpe")(space)
+
+    def share_near_the_best(state: State) -> float:
+        past = []
+        for number in range(40):
+            value = (number + 0.5) / 40
+            # The higher, the worse: the highest were given up at their first evaluation.
+            pruned = value > 0.3
+            past.append(
+                Past(
+                    Proposal({"x": value}),
+                    state if pruned else State.COMPLETE,
+                    None if pruned else (1 - value,),
+                    losses=(1.0 + value,) if pruned else (1.0 + value, value),
+                )
+            )
+        proposed = [searcher.propose(past, seed) for seed in range(40)]
+        return sum(one is not None and one.values["x"] < 0.15 for one in proposed) / 40
+
+    assert share_near_the_best(State.PRUNED) > share_near_the_best(State.FAILED)
+
+
+def test_what_was_given_up_is_told_with_its_last_loss() -> None:
+    rate = Dimension(path=("x",), low=0.0, high=1.0)
+    for direction, sign in (("maximize", -1.0), ("minimize", 1.0)):
+        searcher = SEARCHERS.load("tpe")(Space((rate,), (direction,)))
+        trial = searcher._trial(Past(Proposal({"x": 0.5}), State.PRUNED, losses=(3.0, 2.5)))
+        assert trial.state.name == "PRUNED"
+        assert trial.intermediate_values == {1: sign * 3.0, 2: sign * 2.5}
+        assert trial.value == sign * 2.5
+        assert searcher._trial(Past(Proposal({"x": 0.5}), State.PRUNED)).state.name == "FAIL"

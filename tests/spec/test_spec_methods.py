@@ -162,7 +162,7 @@ def test_a_search_is_checked_and_yields_no_arms(root: Path) -> None:
         ),
         (
             "{r: {choice: [1]}, search: {budget_usd: 5}}",
-            "methods.m.search.budget_usd: a budget in money needs what an hour of the machine costs; set prices.machine",
+            "methods.m.search.budget_usd: a budget in money needs what an hour of the machine costs; set prices",
         ),
         ("{r: {choice: [1]}, search: {pruner: {type: median, p: 2}}}", "methods.m.search.pruner.p: "),
         ("{r: {choice: [1]}, search: {pruner: medan}}", "methods.m.search.pruner: expected 'none', 'median'"),
