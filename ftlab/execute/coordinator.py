@@ -196,7 +196,9 @@ class Coordinator:
             self._note_complete_stages(config)
             close_dead_attempts(self._results, config)
             if run_is_done(config, self._results, self._stages, self._progress.is_complete):
-                end = read_end(list_attempts(run_folder(self._results, config))[-1])
+                newest = list_attempts(run_folder(self._results, config))[-1]
+                end = read_end(newest)
+                shutil.rmtree(newest / "checkpoints", ignore_errors=True)  # what the dead could not tidy away
                 self._progress.ended(config, Status.COMPLETE if end is None else end.status)
             else:
                 self._waiting.append(config)

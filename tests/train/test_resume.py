@@ -13,7 +13,7 @@ import torch
 from child_training import train
 from safetensors.torch import load_file
 
-from ftlab.events import EventType, RunCancelled
+from ftlab.events import EventType, RunCancelled, RunPruned
 from ftlab.models.load import LoadedModel
 from ftlab.train import checkpoint, trainer
 
@@ -109,6 +109,31 @@ def test_one_that_is_stopped_keeps_its_last_step_and_goes_on_from_there(
     assert [path.name for path in (tmp_path / "out.checkpoints").iterdir()] == ["checkpoint-7"]
     assert train(tiny_base, "lora", fields, tmp_path / "out")["resumed_from_step"] == 7
     assert same(tmp_path / "out", tmp_path / "whole")
+
+
+def test_one_that_is_given_up_leaves_its_curve_and_cost_and_no_checkpoint(
+    tiny_base: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Any
+) -> None:
+    monkeypatch.setattr("ftlab.train.callbacks.PROGRESS_SECONDS", 0.0)
+    whole = train(tiny_base, "lora", FIELDS, tmp_path / "whole")
+
+    def giving_up(type: EventType, **fields: Any) -> None:  # noqa: A002
+        if type is EventType.PROGRESS and fields["done"] == 7:
+            raise RunPruned("stopped at step 7: hopeless")
+        events(type, **fields)
+
+    before = {name: tensor.clone() for name, tensor in tiny_base.model.state_dict().items()}
+    with pytest.raises(RunPruned, match="stopped at step 7"):
+        train(tiny_base, "lora", {**FIELDS, "checkpoints": 0}, tmp_path / "out", giving_up)
+    assert not any((tmp_path / "out").glob("*.safetensors"))
+    assert not list((tmp_path / "out.checkpoints").glob("*"))
+    assert events.curve("train/loss")[-1][0] == 7
+    step, tokens = events.curve("cost/train_tokens")[-1]
+    assert step == 7
+    assert 0 < tokens < whole["train_tokens"]
+    after = tiny_base.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 def test_one_that_is_stopped_at_its_last_step_is_done(tiny_base: LoadedModel, tmp_path: Path) -> None:
