@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "scale": "ten thousand arms planned, resumed and asked for their status",
     "readers": "eight readers for a minute while four workers write",
     "harness_speed": "benchmarks against lm-eval's own model class",
+    "pruning_pays": "what a search with hyperband saves beside the same search whole",
     "one_arm": "a whole LoRA run against a plain TRL script and lm_eval",
     "shell_loop": "the whole quickstart against a shell loop of the same",
 }

@@ -20,7 +20,7 @@ class PrunerSpec(Block):
     9, ... evaluations. `hyperband`: the same, starting later for some arms, for trainings that begin slowly.
     `wilcoxon`: worse than the best finished arm, example by example, in a signed-rank test."""
     min_evaluations: Annotated[int, Field(ge=1)] = 1
-    """After how many evaluations an arm may be ended first."""
+    """After how many evaluations an arm may be ended first. Let that be behind the warmup, in which losses mislead."""
     reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
     """Halving and hyperband: one arm in so many goes on, and each rung is so many times further on than the last."""
     startup_arms: Annotated[int, Field(ge=1)] = 3
