@@ -19,7 +19,7 @@ from ftlab.text import MISSING, amount, count, duration, number, plural, size
 
 if TYPE_CHECKING:
     from ftlab.data.records import Finding
-    from ftlab.plan.estimate import Estimate, PastStage
+    from ftlab.plan.estimate import Estimate, PastStage, RaceEstimate
     from ftlab.plan.power import Sight
     from ftlab.plan.run import Plan, StageKey
     from ftlab.spec.load import LoadedSpec
@@ -105,7 +105,7 @@ def plan(
     """Show what SPEC will run, what of it is done, what the rest will take, and what the data and the spec should make
     you think twice about. Runs nothing; the data is fetched when it is not there yet.
     """
-    from ftlab.plan.estimate import estimate_plan
+    from ftlab.plan.estimate import estimate_plan, estimate_race
     from ftlab.plan.expand import build_plan
     from ftlab.plan.preflight import preflight
     from ftlab.plan.propose import with_samples
@@ -117,10 +117,13 @@ def plan(
     findings, lengths, seen = preflight(expanded, loaded)
     is_done, past = _stages_on_disk(results)
     estimate = estimate_plan(expanded, is_done, lengths, past)
+    race = estimate_race(expanded, is_done, lengths, past)
     if as_json:
-        print_json({**_as_data(expanded, estimate, findings), "detectable": [asdict(sight) for sight in seen]})
+        detectable = [asdict(sight) for sight in seen]
+        raced = {"race": asdict(race)} if race is not None else {}
+        print_json({**_as_data(expanded, estimate, findings), **raced, "detectable": detectable})
     else:
-        _show(expanded, estimate, findings, seen)
+        _show(expanded, estimate, race, findings, seen)
 
 
 def schema(
@@ -186,7 +189,9 @@ def _as_data(expanded: Plan, estimate: Estimate, findings: list[Finding]) -> dic
     }
 
 
-def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: list[Sight]) -> None:
+def _show(
+    expanded: Plan, estimate: Estimate, race: RaceEstimate | None, findings: list[Finding], seen: list[Sight]
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -217,7 +222,7 @@ def _show(expanded: Plan, estimate: Estimate, findings: list[Finding], seen: lis
     out.print()
     for line in [*_totals(estimate), *_benchmarks(expanded.benchmarks.tasks)]:
         out.print(line, soft_wrap=True)
-    for line in _searches(expanded, estimate):
+    for line in [*_searches(expanded, estimate), *_race(expanded, race)]:
         out.print(line, soft_wrap=True)
     for index, sight in enumerate(seen):
         out.print(f"{'' if index else 'detects':<11}{sight.words}{'' if index else f', {ASSUMED}'}", soft_wrap=True)
@@ -237,6 +242,18 @@ def _searches(expanded: Plan, estimate: Estimate) -> Iterator[str]:
         one = seconds.get(name)
         time = f", about {duration(one * arms)} if each takes as long as the one above" if one else ""
         yield clean(f"search     {name}: {told.sampler} over {fields}, up to {plural(arms, 'arm')}{time}")
+
+
+def _race(expanded: Plan, race: RaceEstimate | None) -> Iterator[str]:
+    """What further seeds may add to the rows above, whoever leads."""
+    if race is None or expanded.race is None:
+        return
+    first, seeds = expanded.race.first, expanded.race.seeds
+    time = f", about {duration(race.seconds)} if the arms that take longest lead" if race.seconds else ""
+    yield (
+        f"race       {plural(first, 'seed')} for every arm, {len(seeds)} for the leading {expanded.race.top} of each "
+        f"method: up to {plural(race.runs, 'further run')}{time}"
+    )
 
 
 def _benchmarks(tasks: Sequence[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from ftlab.errors import UsageError
 from ftlab.events import Status
 from ftlab.execute.judgements import JudgeRecord
 from ftlab.plan.opening import TEST, Opening, Role
+from ftlab.plan.race import is_seeded
 from ftlab.plan.run import BASE_FAMILY
 from ftlab.spec.judge import JUDGE, JudgeSpec
 from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
@@ -73,6 +74,11 @@ class ArmFacts:
     method: Mapping[str, Any]
     varied: Mapping[str, Any]
     runs: tuple[RunFacts, ...]
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether a seed can change what it answers: where something is trained, or examples are drawn."""
+        return is_seeded(self.family, self.method)
 
     @property
     def dataset(self) -> str:
@@ -211,9 +217,17 @@ class Facts:
 
 
 def best(arms: Iterable[ArmFacts], split: str, metric: str, direction: str) -> ArmFacts | None:
-    """The arm with the best mean value; of equal ones the first. None when no arm has a value."""
+    """The arm with the best mean value; of equal ones the first. None when no arm has a value.
+
+    Where a race gave leading arms more seeds than others, only those compete that have the most: the mean of one seed
+    scatters more than that of five, and the highest of many such means is high by luck. Arms that no seed can change
+    compete with their one value.
+    """
     sign = -1.0 if direction == "lower" else 1.0
-    measured = [(value, arm) for arm in arms if (value := arm.value(split, metric)) is not None]
+    arms = list(arms)
+    most = max((len(arm.runs) for arm in arms if arm.is_seeded), default=0)
+    competing = [arm for arm in arms if len(arm.runs) == most or not arm.is_seeded]
+    measured = [(value, arm) for arm in competing if (value := arm.value(split, metric)) is not None]
     return max(measured, key=lambda pair: (sign * pair[0], -pair[1].position))[1] if measured else None
 
 

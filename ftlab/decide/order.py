@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftlab.decide import pareto
-from ftlab.decide.facts import ArmFacts, Facts
+from ftlab.decide.facts import ArmFacts, Facts, best
 from ftlab.decide.view import ArmView
 
 
@@ -13,15 +13,13 @@ def arranged(views: list[ArmView], facts: Facts, split: str, baseline: ArmFacts 
 
 
 def _with_best(views: list[ArmView], facts: Facts, split: str) -> list[ArmView]:
-    sign = -1.0 if facts.direction(split, facts.metric) == "lower" else 1.0
-    best: dict[str, ArmView] = {}
-    for view in views:
-        held = best.get(view.method_name)
-        if facts.metric in view.metrics and (
-            held is None or sign * view.metrics[facts.metric].value > sign * held.metrics[facts.metric].value
-        ):
-            best[view.method_name] = view
-    chosen = {view.arm_id for view in best.values()}
+    direction = facts.direction(split, facts.metric)
+    shown = {view.arm_id for view in views}
+    arms = [arm for arm in facts.arms if arm.arm_id in shown]
+    methods = dict.fromkeys(arm.method_name for arm in arms)
+    groups = ([arm for arm in arms if arm.method_name == name] for name in methods)
+    winners = (best(group, split, facts.metric, direction) for group in groups)
+    chosen = {winner.arm_id for winner in winners if winner is not None}
     return [view.model_copy(update={"is_best_of_method": view.arm_id in chosen}) for view in views]
 
 

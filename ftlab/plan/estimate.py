@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,8 @@ from typing import Any
 
 from ftlab.plan.lengths import ArmLengths
 from ftlab.plan.model_facts import ModelFacts, model_facts
+from ftlab.plan.propose import seeded_runs
+from ftlab.plan.race import race_groups
 from ftlab.plan.run import BASE_FAMILY, Arm, Plan, RunConfig, StageKey
 from ftlab.plan.speeds import TRAINING_FLOPS, PastStage, Speeds
 from ftlab.spec.measures import SIZES
@@ -106,6 +109,43 @@ def estimate_plan(
             )
         )
     return _whole(methods, estimator, {run.arm_id for stage, run in owners.items() if not finished[stage]})
+
+
+@dataclass(frozen=True, slots=True)
+class RaceEstimate:
+    """The most that a race may add to a plan."""
+
+    runs: int
+    seconds: float | None
+    """When the arms that take longest lead; None when unknown."""
+
+
+def estimate_race(
+    plan: Plan, done: Callable[[StageKey], bool], lengths: Mapping[str, ArmLengths], past: Iterable[PastStage] = ()
+) -> RaceEstimate | None:
+    """What further seeds of leading arms may take; None for a plan without a race. Arguments as of `estimate_plan`.
+
+    A search stands in the plan with one arm; any of those that it may try can lead.
+    """
+    if plan.race is None:
+        return None
+    estimator = _Estimator(plan, lengths, Speeds(past, len(os.sched_getaffinity(0))))
+    searched = {search.arm.arm_id: search.search.arms or 1 for search in plan.searches}
+    one_run = {run.arm_id: run for run in plan.runs}
+    further = plan.race.seeds[plan.race.first :]
+    runs = 0
+    seconds: list[float | None] = []
+    for arms in race_groups(plan).values():
+        costs: list[float | None] = []
+        for arm in arms:
+            stages = {stage: run for run in seeded_runs(one_run[arm.arm_id], further) for stage in run.stages}
+            left = _total(estimator.seconds(run, stage) for stage, run in stages.items() if not done(stage))
+            costs += [left] * searched.get(arm.arm_id, 1)
+        runs += min(plan.race.top, len(costs)) * len(further)
+        # What is unknown comes first: then the whole is unknown.
+        costs.sort(key=lambda cost: -math.inf if cost is None else -cost)
+        seconds += costs[: plan.race.top]
+    return RaceEstimate(runs, _total(seconds))
 
 
 def _whole(methods: list[MethodEstimate], estimator: _Estimator, unfinished: set[str]) -> Estimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,19 @@ from typing import Any
 from ftlab.catalog import METHODS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
-from ftlab.plan.run import BASE_FAMILY, BASE_NAME, Arm, DataRef, ModelRef, Plan, PlannedSearch, RunConfig, StageKey
+from ftlab.plan.race import Group, is_seeded, race_group
+from ftlab.plan.run import (
+    BASE_FAMILY,
+    BASE_NAME,
+    Arm,
+    DataRef,
+    ModelRef,
+    Plan,
+    PlannedRace,
+    PlannedSearch,
+    RunConfig,
+    StageKey,
+)
 from ftlab.plan.settle import refuse_unknown_benchmarks, settle
 from ftlab.spec.load import LoadedSpec, ResolvedMethod, SearchedMethod
 from ftlab.spec.metrics import GivenMetric
@@ -63,6 +75,7 @@ def build_plan(loaded: LoadedSpec) -> Plan:
         arms=tuple(arms),
         runs=tuple(runs),
         searches=tuple(experiment.searches()),
+        race=experiment.race(),
     )
 
 
@@ -76,10 +89,24 @@ def needs_base_runs(loaded: LoadedSpec) -> bool:
 
 
 def count_runs(loaded: LoadedSpec) -> int:
-    """How many runs the plan of a spec has, those included that its searches may propose."""
+    """How many runs the plan of a spec may come to: all that its searches and its race may add included."""
     models = len(loaded.models)
     arms = len(loaded.arms) + sum(count_proposals(loaded, search) for search in loaded.searches)
-    return models * arms * len(loaded.spec.seeds) + models * needs_base_runs(loaded)
+    return models * arms * len(loaded.spec.first_seeds) + models * needs_base_runs(loaded) + count_raced(loaded)
+
+
+def count_raced(loaded: LoadedSpec) -> int:
+    """How many runs the race of a spec adds at most."""
+    if (race := loaded.spec.race) is None:
+        return 0
+    points = [(method.name, method.config, 1) for method in loaded.arms]
+    points += [(one.name, one.sample, count_proposals(loaded, one)) for one in loaded.searches]
+    racing: Counter[Group] = Counter()
+    for name, config, arms in points:
+        family = METHODS.load(config.type).family
+        if is_seeded(family, config.model_dump(mode="json")):
+            racing[race_group(name, family)] += arms * len(loaded.models)
+    return sum(min(race.top, arms) for arms in racing.values()) * (race.count - len(race.first))
 
 
 def count_proposals(loaded: LoadedSpec, searched: SearchedMethod) -> int:
@@ -210,10 +237,15 @@ class _Expander:
                     dimensions=searched.dimensions,
                     fields=searched.fields,
                     arm=arm,
-                    run=with_stages(self._config(arm, self.spec.seeds[0], SPLITS)),
-                    seeds=tuple(self.spec.seeds),
+                    run=with_stages(self._config(arm, self.spec.first_seeds[0], SPLITS)),
+                    seeds=self.spec.first_seeds,
                     training_tokens=self.spec.budget.training_tokens,
                 )
+
+    def race(self) -> PlannedRace | None:
+        """How leading arms get more seeds, where they do."""
+        race = self.spec.race
+        return None if race is None else PlannedRace(top=race.top, seeds=race.seeds, first=len(race.first))
 
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
@@ -225,7 +257,7 @@ class _Expander:
         by_model = sorted(arms, key=lambda arm: order[arm.model.revision, arm.model.dtype])
         bases = [arm for arm in by_model if arm.family == BASE_FAMILY]
         runs = [self._base_run(arm, benchmarks) for arm in bases]
-        for seed in self.spec.seeds:
+        for seed in self.spec.first_seeds:
             runs += [self._run(arm, seed, dataset, metrics, benchmarks) for arm in by_model if arm not in bases]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
@@ -234,7 +266,7 @@ class _Expander:
         return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
 
     def _base_run(self, arm: Arm, benchmarks: dict[str, str]) -> RunConfig:
-        run = self._config(arm, self.spec.seeds[0], ())
+        run = self._config(arm, self.spec.first_seeds[0], ())
         weights = identity.base_key(run.model)
         return run.model_copy(update={"stages": tuple(_benchmark_stages(run, weights, benchmarks))})
 
@@ -353,7 +385,7 @@ def _ordinals(methods: Sequence[ResolvedMethod]) -> dict[int, dict[str, int]]:
 
 def _refuse_duplicates(arms: Sequence[Arm], runs: Sequence[RunConfig], loaded: LoadedSpec) -> None:
     """Raise SpecError naming both places of every two arms that would do the same: all their stages are equal."""
-    first_seed = loaded.spec.seeds[0]
+    first_seed = loaded.spec.first_seeds[0]
     stages = {run.arm_id: tuple(stage.key for stage in run.stages) for run in runs if run.seed == first_seed}
     first: dict[tuple[str, ...], Arm] = {}
     problems: list[Problem] = []

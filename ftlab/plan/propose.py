@@ -65,11 +65,23 @@ def _with(fields: Any, path: Sequence[str | int], values: Values, field: str) ->
 
 def proposed_runs(search: PlannedSearch, arm: Arm) -> list[RunConfig]:
     """The runs of a proposed arm, one for each seed."""
-    runs = []
-    for seed in search.seeds:
-        changed = {"run_id": identity.run_id(arm.arm_id, seed), "arm_id": arm.arm_id, "seed": seed}
-        runs.append(with_stages(search.run.model_copy(update={**changed, "method": arm.method})))
-    return runs
+    return seeded_runs(search.run.model_copy(update={"arm_id": arm.arm_id, "method": arm.method}), search.seeds)
+
+
+def seeded_runs(run: RunConfig, seeds: Sequence[int]) -> list[RunConfig]:
+    """Runs like this one, one for each seed."""
+    changed = ({"run_id": identity.run_id(run.arm_id, seed), "seed": seed} for seed in seeds)
+    return [with_stages(run.model_copy(update=update)) for update in changed]
+
+
+def raced(plan: Plan, arm_id: str) -> Plan:
+    """The plan with every seed of its race for one arm; the same plan when the arm has them or is not in the plan."""
+    mine = [run for run in plan.runs if run.arm_id == arm_id]
+    if plan.race is None or not mine:
+        return plan
+    known = {run.seed for run in mine}
+    runs = seeded_runs(mine[0], [seed for seed in plan.race.seeds if seed not in known])
+    return plan.model_copy(update={"runs": (*plan.runs, *runs)}) if runs else plan
 
 
 def grown(plan: Plan, search: PlannedSearch, arm: Arm) -> Plan:

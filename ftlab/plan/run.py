@@ -131,6 +131,15 @@ class PlannedSearch(Record):
     """What all its arms together may train on."""
 
 
+class PlannedRace(Record):
+    """Which arms get more seeds than the others (`ftlab.spec.schema.SeedRace`), and which seeds."""
+
+    top: int
+    seeds: tuple[int, ...]
+    """Of a leading arm; the first `first` are those of every arm."""
+    first: int
+
+
 class Plan(Record):
     """A whole experiment, expanded. Written to `resolved.json`."""
 
@@ -149,6 +158,8 @@ class Plan(Record):
     runs: tuple[RunConfig, ...]
     searches: tuple[PlannedSearch, ...] = ()
     """Their arms and runs, as far as they are proposed, are among those above."""
+    race: PlannedRace | None = None
+    """The runs of its leaders are among those above as soon as they lead."""
 
     @property
     def secrets(self) -> list[str]:

@@ -58,9 +58,11 @@ def _gain(value: float, view: DecisionView) -> str:
 
 
 def _seeds(view: DecisionView) -> str:
-    most = max((len(arm.seeds) for arm in view.arms), default=0)
+    counts = {len(arm.seeds) for arm in view.arms} or {0}
+    most, least = max(counts), min(counts)
     if most <= 1:
         return "one: how much another would change is not measured"
+    given = f"{most} for each arm" if least == most else _raced(most, least)
     unit = fmt.difference_unit(view.metric_unit)
     spread = [
         f"{fmt.label(arm, 40)} ±{fmt.signed(arm.seed_sd, view.metric_unit).lstrip('+')}"
@@ -68,7 +70,15 @@ def _seeds(view: DecisionView) -> str:
         if arm.seed_sd is not None and arm.is_best_of_method
     ]
     scatter = f"; they scatter by (standard deviation, {unit}): {', '.join(spread)}" if spread else ""
-    return f"{most} for each arm; the intervals cover the choice of examples and of seeds{scatter}"
+    return f"{given}; the intervals cover the choice of examples and of seeds{scatter}"
+
+
+def _raced(most: int, least: int) -> str:
+    first = "the first seed" if least == 1 else f"the first {least} seeds"
+    return (
+        f"{most} for the arms that led on {first}, {least} for the others, which cannot be chosen; what they led by is "
+        "in their means, which flatter a little until test"
+    )
 
 
 def _corrections(view: DecisionView) -> str:

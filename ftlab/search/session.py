@@ -1,4 +1,7 @@
-"""The searches of one plan, asked in turn for the next arm. All they know is on disk: see `ftlab.search.base`."""
+"""What a plan grows by while it runs: the arms that its searches propose, and the seeds that its race gives.
+
+All they know is on disk: see `ftlab.search.base` and `ftlab.search.race`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from ftlab.catalog import SEARCHERS
 from ftlab.errors import UsageError
 from ftlab.execute.pruning import Verdict
-from ftlab.plan.propose import grown, proposed_arm
+from ftlab.plan.propose import grown, proposed_arm, raced
 from ftlab.plan.run import Arm, Plan, PlannedSearch, RunConfig
 from ftlab.search.base import Direction, Past, Proposal, Searcher, Space, State, propose_new
 from ftlab.search.budget import enough
@@ -17,15 +20,16 @@ from ftlab.search.forgetting import worst_loss
 from ftlab.search.front import Front, FrontArm, non_dominated
 from ftlab.search.judging import Judged, Judging, course
 from ftlab.search.outcomes import RunOutcome, arm_state, mean_figure, read_run
+from ftlab.search.race import Leaders, leaders
 from ftlab.search.records import Proposals
 from ftlab.spec.searches import FORGETTING, parse_constraint
 
 
 class SearchSession:
-    """Grows a plan by what its searches propose. One per session of a coordinator."""
+    """Grows a plan by what its searches propose, then by its race. One per session of a coordinator."""
 
     def __init__(self, plan: Plan, results: Path) -> None:
-        """Takes up every proposal that is on record, those included that a kill kept from the plan."""
+        """Takes up every proposal and every leader on record, those included that a kill kept from the plan."""
         self.plan = plan
         self._results = results
         self._ended: dict[str, RunOutcome] = {}
@@ -33,11 +37,15 @@ class SearchSession:
         for search in self._searches:
             for proposal in search.proposals.read():
                 self._grow(search, proposal)
+        self._leaders = Leaders(results, plan.experiment_id)
+        for arm_id in self._leaders.read():
+            self.plan = raced(self.plan, arm_id)
 
     def propose(self) -> list[RunConfig]:
-        """The runs of one new arm, of the search that has proposed least; none when every search has ended.
+        """The runs of one new arm, of the search that has proposed least; when every search has ended, further seeds
+        of one leading arm; none when there are no such either.
 
-        The proposal is on disk and in `plan` when this returns. Raises StorageError.
+        What is new is on disk and in `plan` when this returns. Raises StorageError.
         """
         known = [(search, search.proposals.read()) for search in self._searches]
         for search, proposals in sorted(known, key=lambda pair: len(pair[1])):
@@ -46,6 +54,15 @@ class SearchSession:
                 proposals.append(proposal)
                 if runs := self._grow(search, proposal):
                     return runs
+        return self._race()
+
+    def _race(self) -> list[RunConfig]:
+        for arm, value in leaders(self.plan, self._outcome):
+            more = raced(self.plan, arm.arm_id)
+            if more is not self.plan:
+                self._leaders.add(arm, value)
+                runs, self.plan = more.runs[len(self.plan.runs) :], more
+                return list(runs)
         return []
 
     def judge(self, running: set[str]) -> list[Judged]:
@@ -65,8 +82,11 @@ class SearchSession:
                     return search.judging.given_up(runs) if search.judging is not None else None
         return None
 
-    def _runs(self, arm: Arm | None) -> list[RunConfig]:
-        return [run for run in self.plan.runs if arm is not None and run.arm_id == arm.arm_id]
+    def _runs(self, search: PlannedSearch, arm: Arm | None) -> list[RunConfig]:
+        """Of the seeds that every arm has: what a race adds is no business of the search, nor of its budget."""
+        if arm is None:
+            return []
+        return [run for run in self.plan.runs if run.arm_id == arm.arm_id and run.seed in search.seeds]
 
     def _grow(self, search: _Search, proposal: Proposal) -> list[RunConfig]:
         """Add the arm of a proposal; its runs when it is new. A point that the method refuses stays a failed one."""
@@ -74,7 +94,7 @@ class SearchSession:
         before = {run.run_id for run in self.plan.runs}
         if arm is not None:
             self.plan = grown(self.plan, search.planned, arm)
-        search.runs.append(self._runs(arm))
+        search.runs.append(self._runs(search.planned, arm))
         return [run for run in self.plan.runs if run.run_id not in before]
 
     def _next(self, search: _Search, proposals: list[Proposal]) -> Proposal | None:

@@ -17,7 +17,7 @@ from ftlab.spec.judge import JUDGE, wrong_question
 from ftlab.spec.measures import MEASURES
 from ftlab.spec.metrics import DEFAULT_METRICS, metric_entry
 from ftlab.spec.scalars import shown
-from ftlab.spec.schema import BenchmarkGroup
+from ftlab.spec.schema import BenchmarkGroup, SeedRace
 from ftlab.spec.searches import FORGETTING, OBJECTIVES, parse_constraint
 from ftlab.spec.task_checks import TaskChecker
 from ftlab.spec.tree import Node
@@ -48,6 +48,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     checker.searches()
     checker.executor()
     checker.distinct(("seeds",), "seed")
+    checker.race()
 
 
 def is_folder(source: str) -> bool:
@@ -183,6 +184,17 @@ class _Checker:
     def _needs_benchmarks(self, path: KeyPath, name: str) -> None:
         if name == FORGETTING and not self._value(("benchmarks", "tasks"), None):
             self._note(path, "forgetting is measured on benchmarks, and this spec names none; set benchmarks.tasks")
+
+    def race(self) -> None:
+        """Leading arms get more seeds than they have."""
+        race = self._value(("seeds",), None)
+        if not isinstance(race, dict):
+            return
+        self.distinct(("seeds", "first"), "seed")
+        given = {name: race.get(name, SeedRace.model_fields[name].get_default()) for name in ("count", "first")}
+        count, first = given["count"], given["first"]
+        if isinstance(count, int) and isinstance(first, list) and 2 <= count <= len(first):
+            self._note(("seeds",), f"expected a count above the {len(first)} first seeds, found {count}")
 
     def forgetting(self) -> None:
         """Every key of the mapping is a benchmark of this spec, one of its measures, a group, or `default`."""

@@ -7,6 +7,7 @@ form of a method's config, so this module holds literals alone.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -284,6 +285,30 @@ class PriceSpec(Block):
     """In how many years `decision.horizon_requests` come in."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class SeedRace(Block):
+    """Every arm runs with the first seeds, the leading ones with more: seeds go where they can change the answer.
+
+    The leaders are the best arms of each trained method, and of all prompting methods together, by the mean of the
+    deciding metric on validation over the first seeds, which every arm has. Only they can stand for their method.
+    """
+
+    top: Annotated[int, Field(ge=1)] = 3
+    """How many arms of each method get more seeds."""
+    count: Annotated[int, Field(ge=2, le=100)] = 5
+    """How many seeds such an arm has in the end, the first ones included."""
+    first: Annotated[list[Seed], Field(min_length=1)] = [0]
+    """The seeds that every arm runs with; the further ones are the smallest numbers that are not among them."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed of a leading arm, the first ones first."""
+        further = (seed for seed in range(self.count + len(self.first)) if seed not in self.first)
+        return (*self.first, *islice(further, self.count - len(self.first)))
+
+
 class BudgetSpec(Block):
     """What every searched method may spend, so that none wins by more tries."""
 
@@ -312,8 +337,8 @@ class ExperimentSpec(Block):
     """The candidates by name. Any field may hold `{grid: [...]}`; `variants: [...]` couples several fields."""
     train: TrainSpec = TrainSpec()
     """Defaults for every trained method."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = Field(default=[0])
-    """One replicate of every arm per seed."""
+    seeds: Annotated[list[Seed], Field(min_length=1)] | SeedRace = [0]
+    """One replicate of every arm per seed; `{top: 3, count: 5}` gives the leading arms alone more than the first."""
     benchmarks: BenchmarkSpec = BenchmarkSpec()
     """General benchmarks, measured on every arm and on the base."""
     judge: JudgeSpec | None = None
@@ -326,6 +351,16 @@ class ExperimentSpec(Block):
     """How the runs are executed; nothing here changes a result."""
     budget: BudgetSpec = BudgetSpec()
     """What every searched method may spend, so that none wins by more tries."""
+
+    @property
+    def first_seeds(self) -> tuple[int, ...]:
+        """The seeds that every arm runs with."""
+        return tuple(self.seeds.first if isinstance(self.seeds, SeedRace) else self.seeds)
+
+    @property
+    def race(self) -> SeedRace | None:
+        """How leading arms get more seeds, where they do."""
+        return self.seeds if isinstance(self.seeds, SeedRace) else None
 
     @model_validator(mode="before")
     @classmethod

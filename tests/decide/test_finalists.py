@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -49,6 +50,31 @@ def test_one_finalist_per_trained_method_the_best_prompt_and_the_bare_base() -> 
     assert [(one.arm.method_name, one.role) for one in chosen][:1] == [("few", "baseline")]
     assert {(one.arm.method_name, one.role) for one in chosen[1:]} >= {("lora", "finalist"), ("full", "finalist")}
     assert [one.validation for one in chosen if one.role == "baseline"] == [pytest.approx(9 / 20)]
+
+
+def test_of_raced_arms_those_alone_compete_that_have_the_most_seeds() -> None:
+    facts = facts_of(
+        FakeArm("zero", "prompt", [hits(4)]),
+        FakeArm("lora", "adapter", [hits(16)], label="lora lucky"),
+        FakeArm("lora-2", "adapter", [hits(17), hits(10), hits(12)]),
+        FakeArm("lora-3", "adapter", [hits(16), hits(13), hits(13)]),
+    )
+    arms = [replace(arm, method_name="lora") if arm.family == "adapter" else arm for arm in facts.arms]
+    chosen = choose_finalists(replace(facts, arms=tuple(arms)))
+    assert [one.arm.label for one in chosen if one.role == "finalist"] == ["lora-3"]
+    assert [one.validation for one in chosen if one.role == "finalist"] == [pytest.approx(14 / 20)]
+
+
+def test_a_prompt_that_no_seed_changes_competes_with_raced_ones() -> None:
+    facts = facts_of(
+        FakeArm("zero", "prompt", [hits(9)]),
+        FakeArm("few", "prompt", [hits(12), hits(5), hits(7)]),
+        FakeArm("few-lost", "prompt", [hits(11)]),
+    )
+    arms = [replace(arm, method={"shots": 4}) if arm.label != "zero" else arm for arm in facts.arms]
+    baseline = replace(facts, arms=tuple(arms)).baseline("validation")
+    assert baseline is not None
+    assert baseline.label == "zero"
 
 
 def test_an_arm_without_a_result_is_no_finalist_and_one_that_waits_holds_the_decision_up() -> None:

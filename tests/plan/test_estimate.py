@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.data.dataset import build_dataset
-from ftlab.plan.estimate import START_SECONDS, estimate_plan
+from ftlab.plan.estimate import START_SECONDS, RaceEstimate, estimate_plan, estimate_race
 from ftlab.plan.lengths import ArmLengths, count_lengths
 from ftlab.plan.model_facts import model_facts
 from ftlab.plan.run import ModelRef, Plan, StageKey
@@ -190,3 +190,22 @@ def test_a_model_of_unknown_size_has_no_estimate_and_says_so(counted: tuple[Plan
     estimate = estimate_plan(plan, nothing, {})
     assert (estimate.seconds, estimate.memory_bytes, estimate.disk_bytes) == (None, None, None)
     assert estimate.basis == ("the size of org/mystery is unknown until it is fetched, so there is no estimate for it",)
+
+
+def test_a_race_is_priced_by_the_arms_that_take_longest(make_plan: Planner, model_folder: Path) -> None:
+    race = ("seeds: [0, 1]", "seeds: {top: 1, count: 4}")
+    plan = make_plan(LOCAL, race)
+    lengths = count_lengths(plan, build_dataset(plan.runs[0].data, plan.task))
+    whole = make_plan(LOCAL, ("seeds: [0, 1]", "seeds: [0, 1, 2, 3]"))
+    longest = [arm for arm in whole.arms if arm.label in ("few_shot shots=4", "lora r=16", "full")]
+    further = [run for run in whole.runs if run.seed > 0 and run.arm_id in {arm.arm_id for arm in longest}]
+    there = {stage for run in plan.runs for stage in run.stages}
+    only = whole.model_copy(update={"arms": tuple(longest), "runs": tuple(further)})
+    priced = estimate_plan(only, there.__contains__, lengths).seconds
+    assert priced is not None
+    # Without the seconds that a worker takes to start: those are the plan's own.
+    assert estimate_race(plan, there.__contains__, lengths) == RaceEstimate(9, pytest.approx(priced - START_SECONDS))
+    assert estimate_race(make_plan(LOCAL), nothing, lengths) is None
+    unknown = estimate_race(plan, nothing, {})
+    assert unknown is not None
+    assert unknown.seconds is None

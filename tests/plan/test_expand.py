@@ -10,7 +10,7 @@ import pytest
 
 from ftlab.errors import SpecError
 from ftlab.plan.expand import arm_label, build_plan, count_runs
-from ftlab.plan.propose import with_samples
+from ftlab.plan.propose import raced, with_samples
 from ftlab.plan.run import Plan
 from ftlab.spec.load import LoadedSpec
 
@@ -233,3 +233,31 @@ def test_benchmarks_that_do_not_exist_are_all_told_with_their_places(
     assert (first.line, first.path) == (16, "benchmarks.tasks.0")
     assert "unknown benchmark 'helaswag', did you mean 'hellaswag'?" in first.message
     assert second.path == "benchmarks.tasks.2"
+
+
+RACE = ("seeds: [0, 1]", "seeds: {top: 2, count: 4}")
+
+
+def test_a_race_plans_the_first_seeds_and_counts_what_it_may_add(load: Loader) -> None:
+    loaded = load(RACE)
+    plan = build_plan(loaded)
+    assert [run.seed for run in plan.runs] == [0] * 6
+    assert plan.race is not None
+    assert (plan.race.top, plan.race.seeds, plan.race.first) == (2, (0, 1, 2, 3), 1)
+    # Two prompts that draw examples, two LoRA arms, one full: no seed changes zero_shot.
+    assert count_runs(loaded) == 6 + 3 * (2 + 2 + 1)
+
+
+def test_a_leader_gets_the_seeds_that_it_lacks_once(make_plan: Planner) -> None:
+    plan = make_plan(RACE)
+    arm = plan.arms[3].arm_id
+    grown = raced(plan, arm)
+    assert [run.seed for run in grown.runs if run.arm_id == arm] == [0, 1, 2, 3]
+    assert len({run.run_id for run in grown.runs}) == len(plan.runs) + 3
+    assert len({run.key("weights") for run in grown.runs if run.arm_id == arm}) == 4
+    assert raced(grown, arm) is grown
+    assert raced(plan, "a-gone") is plan
+    fixed = make_plan()
+    assert raced(fixed, fixed.arms[0].arm_id) is fixed
+    same = {run.run_id: run for run in make_plan(("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")).runs}
+    assert all(same[run.run_id] == run for run in grown.runs), "what ran with fixed seeds is not run again"

@@ -81,3 +81,10 @@ def test_the_spread_of_several_seeds_is_shown_apart(tmp_path: Path) -> None:
     best = next(arm for arm in view.arms if arm.method_name == "full" and arm.is_best_of_method)
     assert best.seed_sd is not None
     assert f"{best.label} ±{100 * best.seed_sd:.1f}" in rows["seeds"]
+
+
+def test_unequal_numbers_of_seeds_are_told(decided: DecisionView) -> None:
+    given = [[0], *([0, 1, 2] for _ in decided.arms[1:])]
+    arms = [arm.model_copy(update={"seeds": seeds}) for arm, seeds in zip(decided.arms, given, strict=True)]
+    said = dict(assurance(decided.model_copy(update={"arms": arms})))["seeds"]
+    assert said.startswith("3 for the arms that led on the first seed, 1 for the others, which cannot be chosen;")

@@ -163,6 +163,31 @@ BAD = [
         (METHOD, METHOD + "decision: {max_forgetting: little}\n"),
         ["12:28 decision.max_forgetting: expected a number or a mapping, found 'little'"],
     ),
+    (
+        "a race of nobody",
+        (METHOD, METHOD + "seeds: {top: 0, count: 5}\n"),
+        ["12:14 seeds.top: expected a number of at least 1, found 0"],
+    ),
+    (
+        "a race without further seeds",
+        (METHOD, METHOD + "seeds: {count: 2, first: [4, 5]}\n"),
+        ["12:8 seeds: expected a count above the 2 first seeds, found 2"],
+    ),
+    (
+        "a race with an unknown key",
+        (METHOD, METHOD + "seeds: {top: 2, cuont: 5}\n"),
+        ["12:17 seeds.cuont: unknown key 'cuont', did you mean 'count'?"],
+    ),
+    (
+        "seeds that are neither",
+        (METHOD, METHOD + "seeds: 3\n"),
+        ["12:8 seeds: expected a list or a mapping, found 3"],
+    ),
+    (
+        "first seeds twice",
+        (METHOD, METHOD + "seeds: {first: [1, 1]}\n"),
+        ["12:20 seeds.first.1: expected each seed once, found 1 again"],
+    ),
     ("seeds twice", (METHOD, METHOD + "seeds: [1, 2, 1]\n"), ["12:15 seeds.2: expected each seed once, found 1 again"]),
     (
         "a negative seed",
