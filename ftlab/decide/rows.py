@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import stdev
 from typing import Literal
 
 import duckdb
@@ -14,6 +13,7 @@ from ftlab.decide.drift import drift_of, item_estimate
 from ftlab.decide.facts import ArmFacts, Facts, RunFacts
 from ftlab.decide.gates import Rule, gate_all, gate_within
 from ftlab.decide.labels import label_figures
+from ftlab.decide.spread import spread_of
 from ftlab.decide.view import ArmView, BenchmarkChange, Drift, Estimate, Gate, PairedDifference, WorstSlice
 from ftlab.evaluate.benchmarks import measures_of
 from ftlab.events import Status
@@ -95,7 +95,7 @@ def arm_view(
         metrics=metrics,
         probability_best=_stored_value(stored, "best", facts.metric, arm),
         equivalent=_equivalent(stored, facts, arm),
-        seed_sd=_seed_sd(arm, split, facts.metric),
+        spread=spread_of(arm, split, facts.metric, metrics.get(facts.metric)),
         difference=compared[0] if compared and arm is not baseline else None,
         benchmarks=benchmarks,
         drift=drift,
@@ -172,16 +172,6 @@ def not_inferior_pairs(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: s
         [facts.experiment_id, facts.metric, split, -margin],
     ).fetchall()
     return frozenset((arm, better) for arm, better in rows)
-
-
-def _seed_sd(arm: ArmFacts, split: str, metric: str) -> float | None:
-    """Over the seeds that have answers of their own: those of a prompt that draws nothing are one."""
-    by_key = {
-        key: row.value
-        for run in arm.runs
-        if (key := run.key("scores", split)) and (row := run.metrics.get((split, metric))) and row.value is not None
-    }
-    return stdev(by_key.values()) if len(by_key) > 1 else None
 
 
 def with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[ArmView]) -> list[ArmView]:

@@ -38,6 +38,23 @@ class Estimate(ViewPart):
     """How often such an interval covers the truth."""
 
 
+class Spread(ViewPart):
+    """Two kinds of chance in one figure, told apart, in the unit of the metric."""
+
+    seeded: bool
+    """Whether a seed can change the figure at all: not where nothing is trained and no example drawn."""
+    seeds: int
+    """Seeds with answers of their own."""
+    seed_sd: float | None
+    """Standard deviation of the figure over these seeds; None for one: then it is not measured."""
+    example_error: float | None
+    """Standard error from the choice of examples; None where the figure has no interval."""
+    examples: int | None
+    """How many there are."""
+    larger: Literal["seeds", "examples"] | None
+    """Which of both leaves more open about the mean over the seeds; None unless both are measured."""
+
+
 class PairedDifference(ViewPart):
     """One arm against a baseline on the examples both were scored on: positive is better for the arm."""
 
@@ -200,8 +217,8 @@ class ArmView(ViewPart):
     """In which share of the resampled examples it is the best of all arms here, the best prompt included."""
     equivalent: bool | None = None
     """Whether it is shown to lie within the minimum gain of the best prompt, better or worse; None where not tested."""
-    seed_sd: float | None = None
-    """By how much the decision metric scatters over the arm's seeds (a standard deviation); None for one seed."""
+    spread: Spread | None = None
+    """What the drawing of seeds and that of examples leave open about the decision metric; None without a result."""
     difference: PairedDifference | None
     """The decision metric against the baseline; None for the baseline itself and for arms without a result."""
     benchmarks: list[BenchmarkChange]

@@ -7,6 +7,7 @@ from ftlab.decide.view import ArmView, DecisionView, OpeningView, RatingsView
 from ftlab.plan.opening import TEST
 from ftlab.report import format as fmt
 from ftlab.report.judge import judge_facts
+from ftlab.report.spread import spread_rows
 
 Row = tuple[str, str]
 
@@ -25,7 +26,8 @@ def assurance(view: DecisionView) -> list[Row]:
         rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))
     if view.ratings is not None:
         rows.append(("rated by people", _rated(view.ratings)))
-    rows += [("seeds", _seeds(view)), ("corrections", _corrections(view))]
+    rows += [("seeds", _seeds(view)), *((f"chance in {name}", said) for name, said in spread_rows(view))]
+    rows += [("corrections", _corrections(view))]
     rows += [("tuning", "; ".join(_budgets(view)))] if view.budgets else []
     if view.judge is not None:
         rows += [("judge", view.judge.name), *((f"judge, {name}", said) for name, said in judge_facts(view.judge))]
@@ -63,14 +65,7 @@ def _seeds(view: DecisionView) -> str:
     if most <= 1:
         return "one: how much another would change is not measured"
     given = f"{most} for each arm" if least == most else _raced(most, least)
-    unit = fmt.difference_unit(view.metric_unit)
-    spread = [
-        f"{fmt.label(arm, 40)} ±{fmt.signed(arm.seed_sd, view.metric_unit).lstrip('+')}"
-        for arm in view.arms
-        if arm.seed_sd is not None and arm.is_best_of_method
-    ]
-    scatter = f"; they scatter by (standard deviation, {unit}): {', '.join(spread)}" if spread else ""
-    return f"{given}; the intervals cover the choice of examples and of seeds{scatter}"
+    return f"{given}; the intervals cover the choice of examples and of seeds"
 
 
 def _raced(most: int, least: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ftlab.decide.build import build_view
 from ftlab.decide.compare import update_comparisons
@@ -12,6 +14,7 @@ from ftlab.decide.view import DecisionView
 from ftlab.report.assurance import assurance, pays_back, price_rows
 from ftlab.report.html import render_report
 from ftlab.report.markdown import escape, render_markdown
+from ftlab.report.terminal import print_view
 from ftlab.spec.schema import PriceSpec
 from ftlab.store.ledger import Ledger
 from ftlab.testing.journals import make_results
@@ -75,12 +78,18 @@ def test_the_spread_of_several_seeds_is_shown_apart(tmp_path: Path) -> None:
         update_comparisons(ledger.connection)
         view = build_view(ledger.connection, experiment)
     rows = dict(assurance(view))
-    assert rows["seeds"].startswith(
-        "3 for each arm; the intervals cover the choice of examples and of seeds; they scatter"
-    )
+    assert rows["seeds"] == "3 for each arm; the intervals cover the choice of examples and of seeds"
     best = next(arm for arm in view.arms if arm.method_name == "full" and arm.is_best_of_method)
-    assert best.seed_sd is not None
-    assert f"{best.label} ±{100 * best.seed_sd:.1f}" in rows["seeds"]
+    assert best.spread is not None
+    assert best.spread.seed_sd is not None
+    said = rows[f"chance in {best.label}"]
+    assert said.startswith(f"seeds ±{100 * best.spread.seed_sd:.1f} (standard deviation of 3), examples ±")
+    assert said.endswith(
+        " (standard error over 80), in points; the examples leave more open: more rows would tell more"
+    )
+    out = io.StringIO()
+    print_view(view, Console(file=out, width=300))
+    assert said in out.getvalue()
 
 
 def test_unequal_numbers_of_seeds_are_told(decided: DecisionView) -> None:

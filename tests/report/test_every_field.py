@@ -121,7 +121,6 @@ IN_MARKDOWN_TOO = dict.fromkeys(
         "DecisionView.clusters",
         "DecisionView.smallest_detectable",
         "DecisionView.test_looks",
-        "ArmView.seed_sd",
         "PairedDifference.correction",
         "Progress.total",
         "Progress.by_status",
