@@ -69,6 +69,7 @@ def _open(
     from ftlab.decide.finalists import choose_finalists, propose_opening
     from ftlab.execute.openings import read_openings, write_opening
     from ftlab.plan.expand import with_split
+    from ftlab.plan.identity import dataset_key
     from ftlab.plan.opening import TEST
 
     facts = read_facts(ledger.connection, plan.experiment_id)
@@ -87,7 +88,7 @@ def _open(
         finalists,
         predictions,
         earlier,
-        dataset=runs[0].key("dataset") or "",
+        dataset=dataset_key(runs[0].data, runs[0].task),
         ts=time.time(),
         who=f"{getpass.getuser()}@{socket.gethostname()}",
         why=why,

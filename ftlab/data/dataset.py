@@ -11,12 +11,13 @@ from typing import Any
 
 from ftlab.catalog import suggest
 from ftlab.data.checks import check_dataset
+from ftlab.data.folds import fold_numbers
 from ftlab.data.formats import parse_json
 from ftlab.data.groups import assign_groups, group_names
 from ftlab.data.prompts import render_target
 from ftlab.data.records import Dataset, DatasetReport, Example, Finding
 from ftlab.data.sources import Rows, file_path, load_rows
-from ftlab.data.split import SPLITS, assign, split_sizes
+from ftlab.data.split import SPLITS, assign, order, split_sizes
 from ftlab.data.values import Row
 from ftlab.errors import DataError, Fault, SpecPath, blame, first_line
 from ftlab.events import Reporter, ignore
@@ -44,8 +45,8 @@ class _Reading:
     """The positions of rows whose target should be JSON and is not, each with what is wrong."""
 
 
-def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Dataset:
-    """Read the rows of `ref` and split them as its spec says.
+def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore, fold: int | None = None) -> Dataset:
+    """Read the rows of `ref` and split them as its spec says; with `fold`, that one of its folds is held out.
 
     A row is known by what it holds, so neither the order of a file nor a missing cell changes where it goes. Rows
     without a target are left out and counted, duplicates are dropped before anything is split. Where the source has
@@ -56,10 +57,10 @@ def build_dataset(ref: DataRef, task: TaskSpec, report: Reporter = ignore) -> Da
     `task.labels` or (for extraction) that is not JSON, do not suffice for the splits, or when a label to be predicted
     never occurs in train.
     """
-    return arrange(load_rows(ref, report), ref, task)
+    return arrange(load_rows(ref, report), ref, task, fold)
 
 
-def arrange(rows: Rows, ref: DataRef, task: TaskSpec) -> Dataset:
+def arrange(rows: Rows, ref: DataRef, task: TaskSpec, fold: int | None = None) -> Dataset:
     """The same, for rows that are in memory."""
     columns = list(dict.fromkeys(name for part in rows.by_split.values() for row in part for name in row))
     text_column = _text_column(rows.by_split.values(), columns, task.target)
@@ -77,6 +78,9 @@ def arrange(rows: Rows, ref: DataRef, task: TaskSpec) -> Dataset:
     if task.type == "classification":
         labels = list(task.labels or sorted({example.target for example in splits["train"]}))
         _refuse(_never_in_train(rows, splits, labels))
+    if fold is not None:
+        # After the labels are known: they are the same in every fold.
+        splits = _held_out(splits, ref.spec, task, fold)
     dropped = [example_id for reading in readings.values() for example_id in reading.duplicates]
     untargeted = [example_id for reading in readings.values() for example_id in reading.without_target]
     findings = (*_build_findings(dropped, untargeted), *_torn(splits, ref.spec.cluster_by))
@@ -268,6 +272,35 @@ def _split(given: dict[str | None, list[Example]], data: DataSpec, task: TaskSpe
     }
 
 
+def _held_out(
+    splits: Mapping[str, list[Example]], data: DataSpec, task: TaskSpec, fold: int
+) -> dict[str, list[Example]]:
+    """The same rows with one fold of train and validation as validation, and the rest as train."""
+    pool = [*splits["train"], *splits["validation"]]
+    ids = [example.example_id for example in pool]
+    column = data.cluster_by
+    groups = None if column is None else group_names([example.fields for example in pool], ids, column)
+    folds = data.splits.folds
+    assert folds is not None, "a run has a fold where its spec has folds"
+    numbers = fold_numbers(ids, _strata(pool, data.splits, task), groups, folds, data.splits.seed)
+    # In an order of their own: one that follows the labels would train on them one after another.
+    shuffled = sorted(zip(pool, numbers, strict=True), key=lambda pair: order(data.splits.seed, pair[0].example_id))
+    parts = {
+        "train": [example for example, number in shuffled if number != fold],
+        "validation": [example for example, number in shuffled if number == fold],
+        "test": splits["test"],
+    }
+    return {
+        split: [replace(example, position=position) for position, example in enumerate(rows)]
+        for split, rows in parts.items()
+    }
+
+
+def _strata(pool: Sequence[Example], spec: SplitSpec, task: TaskSpec) -> list[str] | None:
+    """One label per row, where splits are to hold labels in equal shares."""
+    return [example.target for example in pool] if spec.stratify and task.type == "classification" else None
+
+
 def _too_large(given: Mapping[str | None, list[Example]], spec: SplitSpec) -> Iterator[Fault]:
     for split in ("validation", "test"):
         size: float = getattr(spec, split)
@@ -282,8 +315,7 @@ def _too_large(given: Mapping[str | None, list[Example]], spec: SplitSpec) -> It
 def _cut(
     pool: list[Example], sizes: dict[str, int], spec: SplitSpec, task: TaskSpec, column: str | None
 ) -> dict[str, list[Example]]:
-    stratify = spec.stratify and task.type == "classification"
-    strata = [example.target for example in pool] if stratify else None
+    strata = _strata(pool, spec, task)
     ids = [example.example_id for example in pool]
     if column is None:
         chosen = assign(ids, strata, sizes, spec.seed)

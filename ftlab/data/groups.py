@@ -6,10 +6,10 @@ as nearly as the groups allow.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ftlab.data.split import order
 from ftlab.errors import DataError
 from ftlab.plan.identity import canonical_json
 
@@ -46,7 +46,7 @@ def assign_groups(
         wanted = {label: max(share[name] * whole[label], 1e-9) for label in group}
         return sum(n / total * (wanted[label] - held[name][label]) / wanted[label] for label, n in group.items())
 
-    for group in sorted(members, key=lambda name: (-len(members[name]), _order(seed, name))):
+    for group in sorted(members, key=lambda name: (-len(members[name]), order(seed, name))):
         rows = members[group]
         counts = Counter(labels[index] for index in rows)
         room = {name: size - len(chosen[name]) for name, size in sizes.items()}
@@ -66,9 +66,5 @@ def assign_groups(
             f"{', '.join(empty)} empty; choose a column with more and smaller groups, or other sizes",
             at=("data", "cluster_by"),
         )
-    place = {index: _order(seed, f"{groups[index]} {index}") for index in range(len(groups))}
+    place = {index: order(seed, f"{groups[index]} {index}") for index in range(len(groups))}
     return {name: sorted(rows, key=place.__getitem__) for name, rows in chosen.items()}
-
-
-def _order(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed} {key}".encode()).digest()

@@ -49,7 +49,7 @@ def assign(
     down. Labels too rare for a share of train come first: each gets one row there, in exchange for a row of the label
     that train has most of, as long as train has room for all.
     """
-    shuffled = sorted(range(len(ids)), key=lambda index: _order(seed, ids[index]))
+    shuffled = sorted(range(len(ids)), key=lambda index: order(seed, ids[index]))
     groups: dict[str, list[int]] = {}
     for index in shuffled:
         groups.setdefault(strata[index] if strata is not None else "", []).append(index)
@@ -68,7 +68,8 @@ def assign(
     return {name: [index for index in shuffled if index in chosen[name]] for name in sizes}
 
 
-def _order(seed: int, key: str) -> bytes:
+def order(seed: int, key: str) -> bytes:
+    """What rows are sorted by to be shuffled: the same on every machine."""
     return hashlib.sha256(f"{seed} {key}".encode()).digest()
 
 
@@ -100,7 +101,7 @@ def _quotas(counts: Mapping[str, int], sizes: Mapping[str, int], seed: int) -> d
         label, name = cell
         # A label that is not trained on cannot be learnt: those units go first.
         untrained = name == "train" and quotas[label][name] == 0
-        return not untrained, list(columns).index(name), quotas[label][name] - exact[label][name], _order(seed, label)
+        return not untrained, list(columns).index(name), quotas[label][name] - exact[label][name], order(seed, label)
 
     raised: dict[str, set[str]] = {label: set() for label in counts}
     for label, name in sorted(cells, key=urgency):
@@ -108,7 +109,7 @@ def _quotas(counts: Mapping[str, int], sizes: Mapping[str, int], seed: int) -> d
             raised[label].add(name)
             label_needs[label] -= 1
             column_needs[name] -= 1
-    for label in sorted(counts, key=lambda label: _order(seed, label)):
+    for label in sorted(counts, key=lambda label: order(seed, label)):
         for _ in range(label_needs[label]):
             column_needs[_augment(label, raised, rising, column_needs, sorted(counts))] -= 1
     return {label: {name: n + (name in raised[label]) for name, n in row.items()} for label, row in quotas.items()}
@@ -119,7 +120,7 @@ def _train_every_label(quotas: dict[str, dict[str, int]], seed: int) -> None:
 
     What is not trained on cannot be learnt, and labels are known from train.
     """
-    for label in sorted(quotas, key=lambda label: _order(seed, label)):
+    for label in sorted(quotas, key=lambda label: order(seed, label)):
         row = quotas[label]
         donor = max(quotas.values(), key=lambda other: other["train"])
         if row["train"] == 0 and donor["train"] > 1:

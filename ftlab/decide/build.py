@@ -154,6 +154,7 @@ def _view(
         smallest_detectable=_smallest_detectable(views),
         cluster_by=facts.cluster_by,
         clusters=clusters,
+        folds=facts.folds,
         majority=majority,
         ratings=ratings_view(cursor, facts, split, rated),
         judge=judge,
@@ -261,14 +262,15 @@ def _progress(facts: Facts) -> Progress:
 
 
 def _seeds(facts: Facts) -> int:
-    return max((len(arm.runs) for arm in facts.arms), default=0)
+    return max((len(arm.seeds) for arm in facts.arms), default=0)
 
 
 def _examples(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> tuple[int, Majority | None]:
     """How many rows the split has, and its most frequent label (the first by name of equals)."""
     rows = cursor.execute(
-        "SELECT target, count(*) FROM examples WHERE dataset_key = ? AND split = ? GROUP BY 1 ORDER BY 2 DESC, 1",
-        [_dataset_key(facts), split],
+        "SELECT target, count(DISTINCT example_id) FROM examples WHERE dataset_key IN (SELECT unnest(?::VARCHAR[])) "
+        "AND split = ? GROUP BY 1 ORDER BY 2 DESC, 1",
+        [_datasets(facts), split],
     ).fetchall()
     total = sum(count for _, count in rows)
     if not rows or facts.task_type != "classification":
@@ -301,7 +303,9 @@ def _clusters(cursor: duckdb.DuckDBPyConnection, facts: Facts, split: str) -> in
     if facts.cluster_by is None:
         return None
     rows = cursor.execute(
-        "SELECT example_id, fields_json FROM examples WHERE dataset_key = ? AND split = ?", [_dataset_key(facts), split]
+        "SELECT DISTINCT example_id, fields_json FROM examples WHERE dataset_key IN (SELECT unnest(?::VARCHAR[])) "
+        "AND split = ?",
+        [_datasets(facts), split],
     ).fetchall()
     names = group_names([json.loads(fields) for _, fields in rows], [row_id for row_id, _ in rows], facts.cluster_by)
     return len(set(names))
@@ -316,8 +320,8 @@ def _few_groups(facts: Facts, split: str, examples: int, clusters: int | None) -
     ]
 
 
-def _dataset_key(facts: Facts) -> str:
-    return next((arm.dataset for arm in facts.arms if arm.dataset), "")
+def _datasets(facts: Facts) -> list[str]:
+    return next((arm.datasets for arm in facts.arms if arm.datasets), [])
 
 
 def _updated_at(cursor: duckdb.DuckDBPyConnection, facts: Facts) -> str:

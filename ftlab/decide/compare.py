@@ -27,11 +27,11 @@ import numpy as np
 
 from ftlab.decide.drift import SAME_WEIGHTS, Drifting, drift_pairs
 from ftlab.decide.facts import ArmFacts, Facts, experiment_ids, finalists_on, read_facts
-from ftlab.decide.measure import item_measures, item_scores, seed_rows
+from ftlab.decide.measure import Blocks, item_measures, item_scores, seed_rows
 from ftlab.decide.pairs import (
     Pair,
     Scores,
-    clusters_of,
+    blocks_of,
     compute_pair,
     on_shared,
     scores_of,
@@ -180,15 +180,15 @@ def _family(
         scores = scores_of(connection, [baseline, *ordered], split, metric)
         seed = _seed(inputs)
         found = (compute_pair(connection, facts, baseline, arm, split, metric, seed, scores) for arm in ordered)
-        clusters = clusters_of(connection, facts, baseline, split, metric, scores)
+        blocks = blocks_of(connection, facts, baseline, split, metric, scores)
         known = [pair for pair in found if pair is not None]
-        pairs = simultaneous(facts, split, baseline, known, seed, scores, clusters)
+        pairs = simultaneous(facts, split, baseline, known, seed, scores, blocks)
         adjusted = holm([result.p for _, result, _ in pairs])
         rows = [
             replace(_row(facts, "method", metric, split, "", baseline, pair, inputs), p_adjusted=value)
             for pair, value in zip(pairs, adjusted, strict=True)
         ]
-        stood = standings(facts, split, baseline, pairs, seed, scores, clusters)
+        stood = standings(facts, split, baseline, pairs, seed, scores, blocks)
         return [*rows, *(_standing(facts, split, one, inputs) for one in stood)]
 
     return slots, compute
@@ -206,12 +206,12 @@ def _sliced(
         before, after = (seed_rows(side, "scores", split, scores) for side in (baseline, arm))
         found: list[Slice] = []
         if before is not None and after is not None:
-            rows = read_rows(connection, list(scores), metric, arm.dataset, split)
+            rows = read_rows(connection, list(scores), metric, arm.datasets, split)
             if len(rows) == before.shape[1]:
-                clusters = clusters_of(connection, facts, baseline, split, metric, scores)
+                blocks = blocks_of(connection, facts, baseline, split, metric, scores)
                 sign = -1.0 if facts.direction(split, metric) == "lower" else 1.0
                 parts = masks(rows, facts.task_type == "classification")
-                found = slices(arm, before, after, sign, _seed(inputs), parts, clusters)
+                found = slices(arm, before, after, sign, _seed(inputs), parts, blocks)
         looked = PairedResult(None, None, None, None, len(found), 0, 0, "how many slices were looked at")
         marker = _row(facts, "slices", metric, split, "", baseline, (arm, looked, 0), inputs)
         return [
@@ -258,7 +258,8 @@ def _benchmark(
             n = int(np.isfinite(before).sum())
             pair: Pair = (arm, PairedResult(0.0, 0.0, 0.0, 1.0, n, 0, 0, SAME_WEIGHTS), 0)
         else:
-            pair = on_shared(arm, before[None, :], after, -1.0 if lower else 1.0, _seed(inputs))
+            sign, models = -1.0 if lower else 1.0, Blocks(models=facts.folds)
+            pair = on_shared(arm, before[None, :], after, sign, _seed(inputs), models)
         return [_row(facts, "benchmark", metric, "", task, arm, pair, inputs)]
 
     return {("benchmark", metric, "", arm.arm_id, task, inputs)}, compute
@@ -277,13 +278,16 @@ def _drift(
     def compute() -> list[Comparison]:
         return [
             replace(_row(facts, "drift", measure.metric, "", task, pair[0], pair, inputs), p_adjusted=adjusted)
-            for measure, pair, adjusted in drift_pairs(connection, task, members, _seed(inputs))
+            for measure, pair, adjusted in drift_pairs(
+                connection, task, members, _seed(inputs), Blocks(models=facts.folds)
+            )
         ]
 
     return slots, compute
 
 
 def _keys_by_seed(arm: ArmFacts, kind: str, name: str) -> list[tuple[int, str]]:
+    """Of every run; a fold's key holds its fold."""
     return sorted((run.seed, key) for run in arm.runs if (key := run.key(kind, name)))
 
 
@@ -293,12 +297,14 @@ def _pair_inputs(facts: Facts, kind: str, metric: str, split: str, arm: ArmFacts
 
 
 def _version(facts: Facts) -> list[Any]:
-    """The version of the rows, and their level and groups where the spec sets them."""
+    """The version of the rows, and their level, groups and folds where the spec sets them."""
     parts: list[Any] = [COMPARISONS_VERSION]
     if facts.alpha != ALPHA:
         parts.append(facts.alpha)
     if facts.cluster_by is not None:
         parts.append(["cluster_by", facts.cluster_by])
+    if facts.folds is not None:
+        parts.append(["folds", facts.folds])
     return parts
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ftlab.decide.costs import Summaries
 from ftlab.decide.facts import ArmFacts, Facts
 from ftlab.decide.gates import Rule, gate_around, gate_within
-from ftlab.decide.measure import item_scores, seed_rows
+from ftlab.decide.measure import INDEPENDENT, Blocks, item_scores, seed_rows
 from ftlab.decide.pairs import Pair, on_shared, stretched
 from ftlab.decide.view import ChangedAnswer, Drift, Estimate, Gate, PairedDifference
 from ftlab.spec.measures import BEHAVIOUR, MEASURES, Measure
@@ -32,7 +32,11 @@ Drifting = tuple[ArmFacts, Measure, str]
 
 
 def drift_pairs(
-    cursor: duckdb.DuckDBPyConnection, task: str, members: Sequence[Drifting], seed: int
+    cursor: duckdb.DuckDBPyConnection,
+    task: str,
+    members: Sequence[Drifting],
+    seed: int,
+    blocks: Blocks = INDEPENDENT,
 ) -> list[tuple[Measure, Pair, float | None]]:
     """Each drift with its widened interval and Holm's p value, in the order of `members`; arms on the base's weights
     have none by definition and do not count."""
@@ -47,7 +51,7 @@ def drift_pairs(
             n = int(np.isfinite(before).sum())
             found.append((measure, (arm, PairedResult(0.0, 0.0, 0.0, 1.0, n, 0, 0, SAME_WEIGHTS), 0), False))
         else:
-            found.append((measure, on_shared(arm, before[None, :], after, 1.0, seed), True))
+            found.append((measure, on_shared(arm, before[None, :], after, 1.0, seed, blocks), True))
     moved = [pair[1] for _, pair, moving in found if moving]
     adjusted = iter(holm([result.p for result in moved]))
     return [

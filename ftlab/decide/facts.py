@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from ftlab.spec.judge import JUDGE, JudgeSpec
 from ftlab.spec.metrics import MetricEntry, metric_entry, metric_keys
 from ftlab.spec.schema import PriceSpec
 from ftlab.statistics.level import ALPHA
+
+VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class RunFacts:
     """Metrics by (split, name)."""
     spent: Mapping[str, float] = field(default_factory=dict)
     """`train_tokens` and `train_seconds` of a training that was given up: it has no summary."""
+    fold: int | None = None
+    """Which fold of the data it held out; None where there are none."""
 
     def key(self, kind: str, name: str = "") -> str | None:
         """The key of a stage that is complete, else None."""
@@ -81,17 +86,51 @@ class ArmFacts:
         return is_seeded(self.family, self.method)
 
     @property
-    def dataset(self) -> str:
-        """The key of the data set that its runs read; empty before a run names one."""
-        return next((run.stages["dataset", ""] for run in self.runs if ("dataset", "") in run.stages), "")
+    def seeds(self) -> list[int]:
+        """Each once, in the order of its runs."""
+        return list(dict.fromkeys(run.seed for run in self.runs))
+
+    @property
+    def datasets(self) -> list[str]:
+        """The keys of the data sets that its runs read: one, or one for each fold."""
+        return list(dict.fromkeys(run.stages["dataset", ""] for run in self.runs if ("dataset", "") in run.stages))
+
+    def replicates(self, split: str) -> list[tuple[RunFacts, ...]]:
+        """The runs that together answer every row of a split: one each, or those of all folds with one seed.
+
+        Only the rows that folds hold out are shared out among runs: test and benchmarks every run answers whole.
+        """
+        if split != VALIDATION:
+            return [(run,) for run in self.runs]
+        parts: dict[tuple[int, str], list[RunFacts]] = {}
+        for run in self.runs:
+            parts.setdefault((run.seed, run.run_id if run.fold is None else ""), []).append(run)
+        return [tuple(runs) for runs in parts.values()]
+
+    def replicates_are(self, split: str) -> str:
+        """What the replicates of a split are called: `seeds`, or `models` where each fold's model is one."""
+        return "seeds" if len(self.replicates(split)) == len(self.seeds) else "models"
+
+    def key_rows(self, kind: str, name: str = "") -> list[tuple[str, ...]]:
+        """The keys of complete stages, a tuple for each replicate that has any; of equal ones the first."""
+        rows = (tuple(key for run in runs if (key := run.key(kind, name))) for runs in self.replicates(name))
+        return list(dict.fromkeys(row for row in rows if row))
+
+    def metric_rows(self, split: str, metric: str) -> list[MetricRow]:
+        """A metric of every replicate that has it; over folds pooled."""
+        rows = (
+            [row for run in runs if (row := run.metrics.get((split, metric))) and row.value is not None]
+            for runs in self.replicates(split)
+        )
+        return [pooled(parts) for parts in rows if parts]
 
     def keys(self, kind: str, name: str = "") -> list[str]:
         """The distinct keys of a complete stage over the arm's seeds, in the order of the seeds."""
         return list(dict.fromkeys(key for run in self.runs if (key := run.key(kind, name))))
 
     def value(self, split: str, metric: str) -> float | None:
-        """The mean of a metric over the seeds that have it."""
-        values = [row.value for run in self.runs if (row := run.metrics.get((split, metric))) and row.value is not None]
+        """The mean of a metric over the replicates that have it."""
+        values = [row.value for row in self.metric_rows(split, metric) if row.value is not None]
         return sum(values) / len(values) if values else None
 
 
@@ -129,6 +168,11 @@ class Facts:
     """What the judge said of the answers at hand, by split."""
     bases: tuple[ArmFacts, ...] = ()
     """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
+
+    @property
+    def folds(self) -> int | None:
+        """How many folds the rows of train and validation are cut into, where they are."""
+        return ((self.data.get("spec") or {}).get("splits") or {}).get("folds")
 
     @property
     def cluster_by(self) -> str | None:
@@ -214,6 +258,35 @@ class Facts:
             ):
                 return keys[0]
         return None
+
+
+def pooled(parts: Sequence[MetricRow]) -> MetricRow:
+    """A metric of several folds as one of all their rows: the mean weighted by rows, the ends as of independent parts.
+
+    For a figure that is no mean over rows (macro F1) it is the mean of the folds' figures.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    weights = [float(part.n or 1) for part in parts]
+    total = sum(weights)
+
+    def joined(end: Callable[[MetricRow], float | None]) -> float | None:
+        """The distance of an end from the pooled value."""
+        gaps = [None if (found := end(part)) is None else found - (part.value or 0.0) for part in parts]
+        known = [weight * gap for weight, gap in zip(weights, gaps, strict=True) if gap is not None]
+        return math.hypot(*known) / total if len(known) == len(parts) else None
+
+    value = sum(weight * (part.value or 0.0) for weight, part in zip(weights, parts, strict=True)) / total
+    below, above = joined(lambda part: part.low), joined(lambda part: part.high)
+    return replace(
+        first,
+        value=value,
+        low=None if below is None else value - below,
+        high=None if above is None else value + above,
+        n=sum(part.n or 0 for part in parts) or None,
+        interval=f"{first.interval or ''}; pooled over {len(parts)} folds",
+    )
 
 
 def best(arms: Iterable[ArmFacts], split: str, metric: str, direction: str) -> ArmFacts | None:
@@ -353,9 +426,9 @@ def _runs(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, li
         metrics.setdefault(run_id, {})[split, key] = MetricRow(*values)
     spent = _spent(cursor, experiment_id)
     by_arm: dict[str, list[RunFacts]] = {}
-    for arm_id, run_id, seed, status, reason, attempt in cursor.execute(
-        "SELECT arm_id, run_id, seed, status, reason, attempt FROM runs WHERE experiment_id = ? AND current "
-        "ORDER BY position, seed, run_id",
+    for arm_id, run_id, seed, status, reason, attempt, fold in cursor.execute(
+        "SELECT arm_id, run_id, seed, status, reason, attempt, (config_json::JSON->>'fold')::INTEGER FROM runs "
+        "WHERE experiment_id = ? AND current ORDER BY position, seed, run_id",
         [experiment_id],
     ).fetchall():
         by_arm.setdefault(arm_id, []).append(
@@ -369,6 +442,7 @@ def _runs(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> dict[str, li
                 frozenset(done.get(run_id, ())),
                 metrics.get(run_id, {}),
                 spent.get(run_id, {}),
+                fold,
             )
         )
     return {arm_id: _without_results(runs) for arm_id, runs in by_arm.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -23,6 +24,27 @@ from ftlab.text import SHARE
 
 Floats = NDArray[np.float64]
 Clusters = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What examples, or the models that answer them, share: then they are not independent."""
+
+    clusters: Clusters | None = None
+    """The group that each example belongs to, `(examples,)`, where the spec names groups."""
+    folds: Clusters | None = None
+    """The fold whose model answered each, `(examples,)`, -1 for none; where folds share the examples out."""
+    models: int | None = None
+    """How many folds there are, where every fold's model answers every example: these are trained on much the same."""
+
+    def of(self, chosen: Mask) -> Blocks:
+        """The same for some of the examples."""
+        clusters, folds = (None if part is None else part[chosen] for part in (self.clusters, self.folds))
+        return Blocks(clusters, folds, self.models)
+
+
+INDEPENDENT = Blocks()
 
 
 def example_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str) -> dict[str, Floats]:
@@ -39,26 +61,32 @@ def example_scores(cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metri
 
 
 def example_clusters(
-    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str, dataset_key: str, split: str, column: str
+    cursor: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    metric: str,
+    datasets: Sequence[str],
+    split: str,
+    column: str,
 ) -> Clusters:
     """The number of each example's group by a column of its row, aligned with `example_scores` of the same keys."""
     rows = cursor.execute(
         "SELECT DISTINCT s.example_id, e.fields_json FROM scores s JOIN examples e USING (example_id) "
-        "WHERE s.metric = ? AND s.score IS NOT NULL AND s.key IN (SELECT unnest(?)) AND e.dataset_key = ? "
-        "AND e.split = ? ORDER BY s.example_id",
-        [metric, list(keys), dataset_key, split],
+        "WHERE s.metric = ? AND s.score IS NOT NULL AND s.key IN (SELECT unnest(?)) "
+        "AND e.dataset_key IN (SELECT unnest(?)) AND e.split = ? ORDER BY s.example_id",
+        [metric, list(keys), list(datasets), split],
     ).fetchall()
     return _numbered(rows, column)
 
 
 def judged_clusters(
-    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], dataset_key: str, split: str, column: str
+    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], datasets: Sequence[str], split: str, column: str
 ) -> Clusters:
     """The same for the examples that a judge compared."""
     rows = cursor.execute(
         "SELECT DISTINCT s.example_id, e.fields_json FROM judge_scores s JOIN examples e USING (example_id) "
-        "WHERE s.key IN (SELECT unnest(?)) AND e.dataset_key = ? AND e.split = ? ORDER BY s.example_id",
-        [list(keys), dataset_key, split],
+        "WHERE s.key IN (SELECT unnest(?)) AND e.dataset_key IN (SELECT unnest(?)) AND e.split = ? "
+        "ORDER BY s.example_id",
+        [list(keys), list(datasets), split],
     ).fetchall()
     return _numbered(rows, column)
 
@@ -130,10 +158,32 @@ def labels(cursor: duckdb.DuckDBPyConnection, dataset_key: str) -> list[str]:
 def seed_rows(arm: ArmFacts, kind: str, name: str, scores: dict[str, Floats]) -> Floats | None:
     """An arm's scores, shape (seeds, examples); NaN where a seed lacks an example's. None without scores.
 
-    Seeds that share their answers (a prompt that draws nothing, decoded greedily) are one row.
+    Folds of one seed share out the examples of validation and are one row. Seeds that share their answers (a prompt
+    that draws nothing, decoded greedily) are one row.
     """
-    rows = [scores[key] for key in arm.keys(kind, name) if key in scores]
-    return np.stack(rows) if rows else None
+    rows = [[scores[key] for key in keys if key in scores] for keys in arm.key_rows(kind, name)]
+    merged = [_merged(parts) for parts in rows if parts]
+    return np.stack(merged) if merged else None
+
+
+def _merged(parts: Sequence[Floats]) -> Floats:
+    """The scores of several runs, none of which has an example that another has."""
+    row = parts[0]
+    for part in parts[1:]:
+        row = np.where(np.isnan(row), part, row)
+    return row
+
+
+def fold_numbers(arm: ArmFacts, kind: str, name: str, scores: dict[str, Floats]) -> Clusters | None:
+    """By which of several models each example was scored, `(examples,)`; -1 for none. None where one scored all."""
+    keys = next((keys for keys in arm.key_rows(kind, name) if len(keys) > 1), ())
+    parts = [scores[key] for key in keys if key in scores]
+    if len(parts) < 2:
+        return None
+    numbers = np.full(parts[0].shape, -1, dtype=np.int64)
+    for number, part in enumerate(parts):
+        numbers[np.isfinite(part)] = number
+    return numbers
 
 
 def _by_key(columns: dict[str, Any], keys: Sequence[str]) -> dict[str, Floats]:

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import duckdb
 import numpy as np
 
-from ftlab.decide.facts import ArmFacts, Facts
+from ftlab.decide.facts import VALIDATION, ArmFacts, Facts
 from ftlab.decide.judged import judge_scores
 from ftlab.decide.measure import (
-    Clusters,
+    INDEPENDENT,
+    Blocks,
     Floats,
+    Mask,
     answers,
     example_clusters,
     example_scores,
+    fold_numbers,
     judged_clusters,
     labels,
     seed_rows,
 )
 from ftlab.decide.standing import Stood, best_rows, equivalence_rows, non_inferiority_rows
+from ftlab.evaluate.metrics.base import Answer
 from ftlab.evaluate.metrics.make import corpus_metric
 from ftlab.execute.judgements import KIND
 from ftlab.spec.judge import JUDGE
 from ftlab.spec.metrics import metric_entry
 from ftlab.statistics.clusters import clustered_difference
+from ftlab.statistics.folds import alike, fold_error, with_folds
 from ftlab.statistics.paired import PairedResult, paired_difference
-from ftlab.statistics.replicates import SeedNoise, replicated_difference, seed_noise, with_seed_noise
+from ftlab.statistics.replicates import (
+    SeedNoise,
+    replicated_difference,
+    seed_noise,
+    with_noise_p,
+    with_seed_noise,
+)
 from ftlab.statistics.simultaneous import mean_differences, widening
 
 Pair = tuple[ArmFacts, PairedResult, int]
@@ -49,15 +61,19 @@ def stage_of(metric: str) -> str:
     return KIND if metric == JUDGE else "scores"
 
 
-def clusters_of(
+def blocks_of(
     cursor: duckdb.DuckDBPyConnection, facts: Facts, arm: ArmFacts, split: str, metric: str, scores: Scores
-) -> Clusters | None:
-    """The group of every example that `scores` are of, aligned with them; None where the spec names no groups."""
-    if facts.cluster_by is None or not scores:
-        return None
-    if metric == JUDGE:
-        return judged_clusters(cursor, list(scores), arm.dataset, split, facts.cluster_by)
-    return example_clusters(cursor, list(scores), metric, arm.dataset, split, facts.cluster_by)
+) -> Blocks:
+    """What the examples share that `scores` are of, aligned with them; `arm` is any that has scores."""
+    if not scores:
+        return INDEPENDENT
+    folds = fold_numbers(arm, stage_of(metric), split, scores)
+    clusters = None
+    if facts.cluster_by is not None and metric == JUDGE:
+        clusters = judged_clusters(cursor, list(scores), arm.datasets, split, facts.cluster_by)
+    elif facts.cluster_by is not None:
+        clusters = example_clusters(cursor, list(scores), metric, arm.datasets, split, facts.cluster_by)
+    return Blocks(clusters, folds, facts.folds if split != VALIDATION else None)
 
 
 def compute_pair(
@@ -78,42 +94,68 @@ def compute_pair(
     before = seed_rows(baseline, stage_of(metric), split, scores)
     after = seed_rows(arm, stage_of(metric), split, scores)
     if before is not None and after is not None:
-        clusters = clusters_of(cursor, facts, baseline, split, metric, scores)
-        return on_shared(arm, before, after, _sign(facts, split, metric), seed, clusters)
+        blocks = blocks_of(cursor, facts, baseline, split, metric, scores)
+        return on_shared(arm, before, after, _sign(facts, split, metric), seed, blocks)
     if metric == JUDGE:
         return None
     return _corpus(cursor, facts, baseline, arm, split, metric, seed)
 
 
 def on_shared(
-    arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int, clusters: Clusters | None = None
+    arm: ArmFacts, before: Floats, after: Floats, sign: float, seed: int, blocks: Blocks = INDEPENDENT
 ) -> Pair:
     """The paired difference on the examples that both sides have scores for, `(seeds, examples)` each.
 
-    With several seeds the interval holds both levels of chance, the examples and the seeds. `clusters` `(examples,)`
-    are the groups that examples come in, where the spec names them.
+    With several seeds the interval holds both levels of chance, the examples and the seeds; with folds that of their
+    models as well. `blocks` say which examples belong together.
     """
     scored_before, scored_after = np.isfinite(before).all(axis=0), np.isfinite(after).all(axis=0)
-    both = scored_before & scored_after
+    both: Mask = np.asarray(scored_before & scored_after)
     one, other = sign * before[:, both], sign * after[:, both]
-    if clusters is not None:
-        result = _clustered(one, other, clusters[both].tolist(), seed)
+    shared = blocks.of(both)
+    if shared.clusters is not None or shared.folds is not None:
+        result = _in_blocks(one, other, shared, seed)
     elif len(one) == len(other) == 1:
         result = paired_difference(one[0].tolist(), other[0].tolist(), seed)
     else:
         result = replicated_difference(one, other, seed, baseline_has_seeds=len(one) > 1).difference
+    if shared.models is not None and (noises := _noises(one, other)):
+        result = _with_noises(result, [alike(noise, shared.models) for noise in noises], "models of folds, alike")
     return arm, result, int((scored_before ^ scored_after).sum())
 
 
-def _clustered(one: Floats, other: Floats, clusters: list[int], seed: int) -> PairedResult:
-    """Means over the seeds, over whole groups of examples, with the noise of the seeds added as a second level."""
-    result, _ = clustered_difference(one.mean(axis=0).tolist(), other.mean(axis=0).tolist(), clusters, seed)
+def _in_blocks(one: Floats, other: Floats, blocks: Blocks, seed: int) -> PairedResult:
+    """Means over the seeds, over whole groups and folds of examples, with the seeds' noise as a second level."""
+    before, after = one.mean(axis=0).tolist(), other.mean(axis=0).tolist()
+    if blocks.clusters is not None:
+        result, _ = clustered_difference(before, after, blocks.clusters.tolist(), seed)
+    else:
+        result = paired_difference(before, after, seed)
+    result = _folded(result, one, other, blocks)
     noises = _noises(one, other)
     if not noises:
         return result
+    return _with_noises(result, noises, f"Student's t over {' and '.join(str(noise.seeds) for noise in noises)} seeds")
+
+
+def _folded(result: PairedResult, one: Floats, other: Floats, blocks: Blocks, arms: int = 1) -> PairedResult:
+    """The same, unless folds that share out the examples put its ends further out."""
+    if blocks.folds is None:
+        return result
+    differences = other.mean(axis=0) - one.mean(axis=0)
+    known = np.isfinite(differences) & (blocks.folds >= 0)
+    found = fold_error(differences[known], blocks.folds[known]) if known.any() else None
+    if found is None:
+        return result
+    # Few folds have a long reach: no two scores from 0 to 1 differ by more than 1.
+    bounded = all(np.nanmax(np.abs(rows)) <= 1.0 for rows in (one, other))
+    return with_folds(result, found, arms, most=1.0 if bounded else math.inf)
+
+
+def _with_noises(result: PairedResult, noises: Sequence[SeedNoise], over: str) -> PairedResult:
     low, high = with_seed_noise(result, noises)
-    seeds = " and ".join(str(noise.seeds) for noise in noises)
-    return replace(result, low=low, high=high, method=f"{result.method}; Student's t over {seeds} seeds, by MOVER")
+    p, method = with_noise_p(result, noises), f"{result.method}; {over}, by MOVER"
+    return replace(result, low=low, high=high, p=p, method=method)
 
 
 def _corpus(
@@ -132,32 +174,44 @@ def _corpus(
     nats = getattr(measure, "needs_target", False)
     results: list[PairedResult] = []
     dropped = 0
-    for dataset, before_key, after_key in _seed_pairs(baseline, arm, split):
-        before = answers(cursor, before_key, dataset, split, metric, nats)
-        after = answers(cursor, after_key, dataset, split, metric, nats)
+    for folds in _seed_pairs(baseline, arm, split):
+        before: dict[str, Answer] = {}
+        after: dict[str, Answer] = {}
+        for dataset, before_key, after_key in folds:
+            before |= answers(cursor, before_key, dataset, split, metric, nats)
+            after |= answers(cursor, after_key, dataset, split, metric, nats)
         shared = [example for example in before if example in after]
         if not shared:
             continue
         dropped = max(dropped, len(before) + len(after) - 2 * len(shared))
-        known = list(facts.labels) or labels(cursor, dataset)
+        known = list(facts.labels) or labels(cursor, folds[0][0])
         results.append(measure.compare([before[x] for x in shared], [after[x] for x in shared], known, seed))
     if not results:
         return None
     result = _mean_result(results)
     if facts.cluster_by is not None:
         result = replace(result, method=f"{result.method}; groups by {facts.cluster_by} not counted")
+    if split == VALIDATION and facts.folds is not None:
+        result = replace(
+            result, method=f"{result.method}; {facts.folds} folds pooled, the noise of their models not counted"
+        )
     return arm, result, dropped
 
 
-def _seed_pairs(baseline: ArmFacts, arm: ArmFacts, split: str) -> list[tuple[str, str, str]]:
-    """(dataset key, the baseline's scores key, the arm's) for each seed; each distinct pair once."""
-    by_seed = {run.seed: key for run in baseline.runs if (key := run.key("scores", split))}
+def _seed_pairs(baseline: ArmFacts, arm: ArmFacts, split: str) -> list[tuple[tuple[str, str, str], ...]]:
+    """(dataset key, the baseline's scores key, the arm's) of every run that takes part, those of the folds of one seed
+    together; each distinct tuple once."""
+    by_run = {(run.seed, run.fold): key for run in baseline.runs if (key := run.key("scores", split))}
+    by_fold = {fold: key for (_, fold), key in reversed(by_run.items())}
     pairs = [
-        (run.stages["dataset", ""], by_seed.get(run.seed, next(iter(by_seed.values()))), key)
-        for run in arm.runs
-        if by_seed and (key := run.key("scores", split)) and ("dataset", "") in run.stages
+        tuple(
+            (run.stages["dataset", ""], by_run.get((run.seed, run.fold), by_fold[run.fold]), key)
+            for run in runs
+            if run.fold in by_fold and (key := run.key("scores", split)) and ("dataset", "") in run.stages
+        )
+        for runs in arm.replicates(split)
     ]
-    return list(dict.fromkeys(pairs))
+    return list(dict.fromkeys(pair for pair in pairs if pair))
 
 
 def _mean_result(results: Sequence[PairedResult]) -> PairedResult:
@@ -190,7 +244,7 @@ def standings(
     pairs: list[Pair],
     seed: int,
     scores: Scores,
-    clusters: Clusters | None = None,
+    blocks: Blocks = INDEPENDENT,
 ) -> list[Stood]:
     """Who is likely the best and who is shown to be as good as whom, by the decision metric; empty for a metric without
     scores of single examples."""
@@ -206,11 +260,12 @@ def standings(
     gain = float(facts.decision["min_gain"])
 
     def ends(one: Floats, other: Floats) -> PairedResult:
-        return on_shared(baseline, one, other, 1.0, seed, clusters)[1]
+        return on_shared(baseline, one, other, 1.0, seed, blocks)[1]
 
-    known = None if clusters is None and all(len(rows) == 1 for rows in (base, *(rows for _, rows in arms))) else ends
+    single = all(len(rows) == 1 for rows in (base, *(rows for _, rows in arms)))
+    known = None if blocks.clusters is None and blocks.folds is None and single else ends
     return [
-        *best_rows(baseline, [arm for arm, _ in arms], differences, seed, clusters),
+        *best_rows(baseline, [arm for arm, _ in arms], differences, seed, blocks.clusters),
         *equivalence_rows(baseline, base, arms, gain, known),
         *non_inferiority_rows(arms, gain / 2, known),
     ]
@@ -223,13 +278,13 @@ def simultaneous(
     pairs: list[Pair],
     seed: int,
     scores: Scores,
-    clusters: Clusters | None = None,
+    blocks: Blocks = INDEPENDENT,
 ) -> list[Pair]:
-    """The same results with intervals that hold together over all arms. `clusters` as of `on_shared`."""
+    """The same results with intervals that hold together over all arms. `blocks` as of `on_shared`."""
     if apart := [pair for pair in pairs if pair[1].n == 0]:
         # Without a common example there is nothing to hold together; the rest stand as they would without it.
         rest = [pair for pair in pairs if pair[1].n > 0]
-        return [*simultaneous(facts, split, baseline, rest, seed, scores, clusters), *apart]
+        return [*simultaneous(facts, split, baseline, rest, seed, scores, blocks), *apart]
     if not pairs:
         return []
     kind_of_stage = stage_of(facts.metric)
@@ -242,7 +297,7 @@ def simultaneous(
     scored = np.isfinite(matrix).any(axis=1)
     matrix = matrix[scored]
     bounded = all(np.nanmin(array) >= 0.0 and np.nanmax(array) <= 1.0 for array in scores.values())
-    groups = clusters[scored] if clusters is not None else None
+    groups = blocks.clusters[scored] if blocks.clusters is not None else None
     if groups is not None and np.unique(groups).size < 2:
         return pairs  # their methods say that one group has no interval
     joint = mean_differences(matrix, seed, bounded=bounded, clusters=groups)
@@ -251,7 +306,11 @@ def simultaneous(
     found = []
     for (arm, result, dropped), after, low, high in zip(pairs, rows, joint.low, joint.high, strict=True):
         held = replace(result, low=float(low), high=float(high), method=_joined(kind, result.method))
-        ends = with_seed_noise(held, _noises(before, after), len(pairs))
+        folded = _folded(replace(held, p=None), sign * before, sign * after, blocks, len(pairs))
+        noises = _noises(before, after)
+        if blocks.models is not None:
+            noises += [alike(noise, blocks.models) for noise in noises]
+        ends = with_seed_noise(folded, noises, len(pairs))
         found.append((arm, replace(held, low=ends[0], high=ends[1]), dropped))
     return found
 

@@ -89,7 +89,7 @@ def arm_view(
         label=arm.label,
         status=status,
         reason=_reason(arm, status, split, facts.metric),
-        seeds=[run.seed for run in arm.runs],
+        seeds=arm.seeds,
         is_baseline=arm is baseline,
         is_best_of_method=False,
         metrics=metrics,
@@ -192,14 +192,14 @@ def with_selection(cursor: duckdb.DuckDBPyConnection, facts: Facts, views: list[
 
 
 def _estimate(arm: ArmFacts, split: str, metric: str) -> Estimate | None:
-    """A metric over the arm's seeds: means of the values and of the ends.
+    """A metric over the arm's replicates: means of the values and of the ends.
 
-    Seeds answer the same examples, so what the choice of examples leaves open does not shrink with more seeds.
+    They answer the same examples, so what the choice of examples leaves open does not shrink with more of them.
     """
-    rows = [row for run in arm.runs if (row := run.metrics.get((split, metric))) and row.value is not None]
+    rows = arm.metric_rows(split, metric)
     if not rows:
         return None
-    suffix = f"; averaged over {len(rows)} seeds" if len(rows) > 1 else ""
+    suffix = f"; averaged over {len(rows)} {arm.replicates_are(split)}" if len(rows) > 1 else ""
     return Estimate(
         value=sum(row.value for row in rows if row.value is not None) / len(rows),
         low=_mean([row.low for row in rows]),
@@ -280,7 +280,8 @@ def _reason(arm: ArmFacts, status: Status, split: str, metric: str) -> str | Non
     if status in (Status.WAITING, Status.RUNNING) and not measured:
         return "waiting to run" if status is Status.WAITING else _doing(run)
     words = said or str(status.value)
-    return f"{measured} of {len(arm.runs)} seeds have a result; {words}" if 0 < measured < len(arm.runs) else words
+    kind = "seeds" if len(arm.seeds) == len(arm.runs) else "runs"
+    return f"{measured} of {len(arm.runs)} {kind} have a result; {words}" if 0 < measured < len(arm.runs) else words
 
 
 def _doing(run: RunFacts | None) -> str:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from ftlab import text
 from ftlab.decide.facts import ArmFacts
-from ftlab.decide.measure import Clusters, Floats
+from ftlab.decide.measure import Blocks, Floats, Mask
 from ftlab.decide.pairs import on_shared
 from ftlab.statistics.multiple import benjamini_hochberg
 from ftlab.statistics.paired import PairedResult
@@ -27,8 +26,6 @@ LEAST = 10
 MOST_VALUES = 12
 """A column with more values is no column of groups."""
 MOST_SLICES = 60
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +48,15 @@ class Slice:
 
 
 def read_rows(
-    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str, dataset_key: str, split: str
+    cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], metric: str, datasets: Sequence[str], split: str
 ) -> list[SliceRow]:
     """The rows that scores are of, aligned with what `ftlab.decide.measure.example_scores` gives the same keys."""
     found = cursor.execute(
         "SELECT DISTINCT s.example_id, e.fields_json, e.target, e.text "
         "FROM scores s JOIN examples e USING (example_id) WHERE s.metric = ? AND s.score IS NOT NULL "
-        "AND s.key IN (SELECT unnest(?)) AND e.dataset_key = ? AND e.split = ? ORDER BY s.example_id",
-        [metric, list(keys), dataset_key, split],
+        "AND s.key IN (SELECT unnest(?)) AND e.dataset_key IN (SELECT unnest(?)) AND e.split = ? "
+        "ORDER BY s.example_id",
+        [metric, list(keys), list(datasets), split],
     ).fetchall()
     return [SliceRow(json.loads(fields or "{}"), target or "", words or "") for _, fields, target, words in found]
 
@@ -106,13 +104,11 @@ def slices(
     sign: float,
     seed: int,
     parts: Mapping[str, Mask],
-    clusters: Clusters | None,
+    blocks: Blocks,
 ) -> list[Slice]:
     """The arm against the baseline on every part; scores are `(seeds, examples)`."""
     results = {
-        name: on_shared(arm, before[:, mask], after[:, mask], sign, seed, None if clusters is None else clusters[mask])[
-            1
-        ]
+        name: on_shared(arm, before[:, mask], after[:, mask], sign, seed, blocks.of(mask))[1]
         for name, mask in parts.items()
     }
     known = {name: result for name, result in results.items() if result.n >= LEAST and result.estimate is not None}

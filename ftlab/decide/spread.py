@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from statistics import NormalDist, stdev
+from typing import Literal
 
-from ftlab.decide.facts import ArmFacts
+from ftlab.decide.facts import VALIDATION, ArmFacts, pooled
 from ftlab.decide.view import Estimate, Spread
 
 
@@ -13,23 +13,47 @@ def spread_of(arm: ArmFacts, split: str, metric: str, found: Estimate | None) ->
     """By the arm's runs and by the interval of its figure, `found`; None without a figure.
 
     Seeds that share their answers (of a prompt that draws nothing) are one. Their standard deviation is what a look at
-    the runs shows: they answer the same examples, so the choice of those is not in it.
+    the runs shows: they answer the same examples, so the choice of those is not in it. Folds with one seed answer each
+    its own examples of validation: there it is in it, and is taken off before both are compared.
     """
     if found is None:
         return None
-    values = {
-        key: row.value
-        for run in arm.runs
-        if (key := run.key("scores", split)) and (row := run.metrics.get((split, metric))) and row.value is not None
-    }
-    sd = stdev(values.values()) if len(values) > 1 else None
+    over = _over(arm, split)
+    values = _figures(arm, split, metric, apart=over != "seeds")
+    sd = stdev(values) if len(values) > 1 else None
     error = example_error(found)
-    larger = None
+    larger: Literal["replicates", "examples"] | None = None
     if sd is not None and error is not None:
-        larger = "seeds" if sd / math.sqrt(len(values)) > error else "examples"
+        chance = sd**2 / len(values) - (error**2 if over == "folds" else 0.0)
+        larger = "replicates" if chance > error**2 else "examples"
     return Spread(
-        seeded=arm.is_seeded, seeds=len(values), seed_sd=sd, example_error=error, examples=found.n, larger=larger
+        seeded=arm.is_seeded,
+        over=over,
+        replicates=len(values),
+        sd=sd,
+        example_error=error,
+        examples=found.n,
+        larger=larger,
     )
+
+
+def _over(arm: ArmFacts, split: str) -> Literal["seeds", "folds", "models"]:
+    if all(run.fold is None for run in arm.runs):
+        return "seeds"
+    if split != VALIDATION:
+        return "models"
+    return "folds" if len(arm.seeds) == 1 else "seeds"
+
+
+def _figures(arm: ArmFacts, split: str, metric: str, *, apart: bool) -> list[float]:
+    """The figure of every replicate with answers of its own, or of every run where they are taken apart."""
+    by_keys: dict[tuple[str, ...], float] = {}
+    for runs in [(run,) for run in arm.runs] if apart else arm.replicates(split):
+        keys = tuple(key for run in runs if (key := run.key("scores", split)))
+        rows = [row for run in runs if (row := run.metrics.get((split, metric))) and row.value is not None]
+        if keys and rows and (value := pooled(rows).value) is not None:
+            by_keys[keys] = value
+    return list(by_keys.values())
 
 
 def example_error(found: Estimate) -> float | None:

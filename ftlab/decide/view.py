@@ -43,16 +43,19 @@ class Spread(ViewPart):
 
     seeded: bool
     """Whether a seed can change the figure at all: not where nothing is trained and no example drawn."""
-    seeds: int
-    """Seeds with answers of their own."""
-    seed_sd: float | None
-    """Standard deviation of the figure over these seeds; None for one: then it is not measured."""
+    over: Literal["seeds", "folds", "models"]
+    """What the figures are of that scatter: seeds; with folds and one seed the folds of validation, each its own rows;
+    or elsewhere the models of all folds and seeds."""
+    replicates: int
+    """How many there are, with answers of their own."""
+    sd: float | None
+    """Standard deviation of the figure over these; None for one: then it is not measured."""
     example_error: float | None
     """Standard error from the choice of examples; None where the figure has no interval."""
     examples: int | None
     """How many there are."""
-    larger: Literal["seeds", "examples"] | None
-    """Which of both leaves more open about the mean over the seeds; None unless both are measured."""
+    larger: Literal["replicates", "examples"] | None
+    """Which of both leaves more open about the mean; None unless both are measured."""
 
 
 class PairedDifference(ViewPart):
@@ -451,6 +454,8 @@ class DecisionView(ViewPart):
     arm compared first; None where nothing is compared."""
     cluster_by: str | None = None
     """The column whose groups of rows count as independent; None when every row does."""
+    folds: int | None = None
+    """Into how many folds the rows of train and validation are cut; None where they are not."""
     clusters: int | None = None
     """How many groups the split's rows come in."""
     majority: Majority | None = None

@@ -126,13 +126,14 @@ class Progress:
     def plan(self, plan: Plan) -> None:
         """What there is to do; again when the plan has grown."""
         self._labels = {arm.arm_id: arm.label for arm in plan.arms}
-        self._seeds = Counter(config.arm_id for config in plan.runs)
+        self._seeds = Counter(arm for arm, _ in {(config.arm_id, config.seed) for config in plan.runs})
         self._runs = {config.run_id: config for config in plan.runs}
 
     def label(self, config: RunConfig) -> str:
-        """What people call a run: its arm's label, and the seed where there are several."""
+        """What people call a run: its arm's label, and the seed and fold where there are several."""
         label = self._labels.get(config.arm_id, config.method_name)
-        return f"{label} seed={config.seed}" if self._seeds[config.arm_id] > 1 else label
+        seed = f" seed={config.seed}" if self._seeds[config.arm_id] > 1 else ""
+        return f"{label}{seed}{'' if config.fold is None else f' fold={config.fold}'}"
 
     def stage_complete(self, config: RunConfig, stage: StageKey, seconds: float) -> None:
         """A stage stands on disk and took so long when it was computed."""

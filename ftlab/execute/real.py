@@ -56,7 +56,7 @@ class RealPipeline:
         """Read, check and split the rows."""
         from ftlab.data.dataset import build_dataset, write_dataset
 
-        return write_dataset(build_dataset(config.data, config.task), out)
+        return write_dataset(build_dataset(config.data, config.task, fold=config.fold), out)
 
     def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
         """Train on the rows of train, with the loss on the target's tokens; validation rows measure the loss only."""

@@ -141,7 +141,8 @@ def estimate_race(
             stages = {stage: run for run in seeded_runs(one_run[arm.arm_id], further) for stage in run.stages}
             left = _total(estimator.seconds(run, stage) for stage, run in stages.items() if not done(stage))
             costs += [left] * searched.get(arm.arm_id, 1)
-        runs += min(plan.race.top, len(costs)) * len(further)
+        folds = len(one_run[arms[0].arm_id].folds)
+        runs += min(plan.race.top, len(costs)) * len(further) * folds
         # What is unknown comes first: then the whole is unknown.
         costs.sort(key=lambda cost: -math.inf if cost is None else -cost)
         seconds += costs[: plan.race.top]

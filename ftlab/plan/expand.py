@@ -1,4 +1,4 @@
-"""Expand a spec: methods x variants x grid x models into arms, arms x seeds into runs, with every stage named."""
+"""Expand a spec: methods x variants x grid x models into arms, arms x seeds x folds into runs, all stages named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ftlab.catalog import METHODS
 from ftlab.errors import Problem, SpecError
 from ftlab.plan import identity
+from ftlab.plan.opening import TEST
 from ftlab.plan.race import Group, is_seeded, race_group
 from ftlab.plan.run import (
     BASE_FAMILY,
@@ -46,9 +47,9 @@ ENDS_OF_A_SEARCH = frozenset(
 def build_plan(loaded: LoadedSpec) -> Plan:
     """Everything that the experiment will do, in the order of execution.
 
-    Arms come in the order of the spec; runs by model, then by seed, then by arm, so that a worker keeps the base it has
-    loaded and the first replicate of every arm is there before the second of any. Where something is trained and no
-    arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
+    Arms come in the order of the spec; runs by model, then by seed, by fold and by arm, so that a worker keeps the base
+    it has loaded and the first replicate of every arm is there before the second of any. Where something is trained and
+    no arm runs on the base as it is, the base gets one run of its own, before the others, for the benchmarks alone.
 
     Raises:
         SpecError: for two places that stand for the same arm, and for a benchmark that does not exist.
@@ -92,7 +93,8 @@ def count_runs(loaded: LoadedSpec) -> int:
     """How many runs the plan of a spec may come to: all that its searches and its race may add included."""
     models = len(loaded.models)
     arms = len(loaded.arms) + sum(count_proposals(loaded, search) for search in loaded.searches)
-    return models * arms * len(loaded.spec.first_seeds) + models * needs_base_runs(loaded) + count_raced(loaded)
+    folds = loaded.spec.data.splits.folds or 1
+    return models * arms * folds * len(loaded.spec.first_seeds) + models * needs_base_runs(loaded) + count_raced(loaded)
 
 
 def count_raced(loaded: LoadedSpec) -> int:
@@ -106,7 +108,8 @@ def count_raced(loaded: LoadedSpec) -> int:
         family = METHODS.load(config.type).family
         if is_seeded(family, config.model_dump(mode="json")):
             racing[race_group(name, family)] += arms * len(loaded.models)
-    return sum(min(race.top, arms) for arms in racing.values()) * (race.count - len(race.first))
+    further = (race.count - len(race.first)) * (loaded.spec.data.splits.folds or 1)
+    return sum(min(race.top, arms) for arms in racing.values()) * further
 
 
 def count_proposals(loaded: LoadedSpec, searched: SearchedMethod) -> int:
@@ -237,7 +240,7 @@ class _Expander:
                     dimensions=searched.dimensions,
                     fields=searched.fields,
                     arm=arm,
-                    run=with_stages(self._config(arm, self.spec.first_seeds[0], SPLITS)),
+                    run=with_stages(self._config(arm, self.spec.first_seeds[0], SPLITS, self._folds[0])),
                     seeds=self.spec.first_seeds,
                     training_tokens=self.spec.budget.training_tokens,
                 )
@@ -249,7 +252,6 @@ class _Expander:
 
     def runs(self, arms: Sequence[Arm]) -> list[RunConfig]:
         """Every run of every arm in the order of execution."""
-        dataset = identity.dataset_key(self.data, self.spec.task)
         metrics = _metric_definitions(self.spec.task.metrics, self.loaded.root)
         benchmarks = _benchmark_versions(self.spec.benchmarks, self.loaded.root)
         # Stable sorts: arms keep their order within a model and a seed.
@@ -258,26 +260,35 @@ class _Expander:
         bases = [arm for arm in by_model if arm.family == BASE_FAMILY]
         runs = [self._base_run(arm, benchmarks) for arm in bases]
         for seed in self.spec.first_seeds:
-            runs += [self._run(arm, seed, dataset, metrics, benchmarks) for arm in by_model if arm not in bases]
+            for fold in self._folds:
+                runs += [self._run(arm, seed, fold, metrics, benchmarks) for arm in by_model if arm not in bases]
         return sorted(runs, key=lambda run: order[run.model.revision, run.model.dtype])
 
-    def _run(self, arm: Arm, seed: int, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> RunConfig:
-        run = self._config(arm, seed, SPLITS)
-        return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
+    @property
+    def _folds(self) -> tuple[int | None, ...]:
+        folds = self.spec.data.splits.folds
+        return (None,) if folds is None else tuple(range(folds))
+
+    def _run(
+        self, arm: Arm, seed: int, fold: int | None, metrics: dict[str, Any], benchmarks: dict[str, str]
+    ) -> RunConfig:
+        run = self._config(arm, seed, SPLITS, fold)
+        return run.model_copy(update={"stages": tuple(_stages(run, metrics, benchmarks))})
 
     def _base_run(self, arm: Arm, benchmarks: dict[str, str]) -> RunConfig:
         run = self._config(arm, self.spec.first_seeds[0], ())
         weights = identity.base_key(run.model)
         return run.model_copy(update={"stages": tuple(_benchmark_stages(run, weights, benchmarks))})
 
-    def _config(self, arm: Arm, seed: int, splits: tuple[str, ...]) -> RunConfig:
+    def _config(self, arm: Arm, seed: int, splits: tuple[str, ...], fold: int | None = None) -> RunConfig:
         """A run without its stages."""
         return RunConfig(
             experiment_id=self.id,
-            run_id=identity.run_id(arm.arm_id, seed),
+            run_id=identity.run_id(arm.arm_id, seed, fold),
             arm_id=arm.arm_id,
             method_name=arm.method_name,
             seed=seed,
+            fold=fold,
             model=arm.model,
             data=self.data,
             task=self.spec.task,
@@ -291,14 +302,14 @@ class _Expander:
 
 def with_stages(run: RunConfig) -> RunConfig:
     """The same run, every stage named."""
-    dataset = identity.dataset_key(run.data, run.task)
     metrics = _metric_definitions(run.task.metrics, Path(run.data.root))
     benchmarks = _benchmark_versions(run.benchmarks, Path(run.data.root))
-    return run.model_copy(update={"stages": tuple(_stages(run, dataset, metrics, benchmarks))})
+    return run.model_copy(update={"stages": tuple(_stages(run, metrics, benchmarks))})
 
 
-def _stages(run: RunConfig, dataset: str, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:
+def _stages(run: RunConfig, metrics: dict[str, Any], benchmarks: dict[str, str]) -> list[StageKey]:
     """Every stage of a run in order. A prompting run uses the base's weights and has no such stage."""
+    dataset = identity.dataset_key(run.data, run.task, run.fold)
     stages = [StageKey(kind="dataset", key=dataset)]
     weights = identity.base_key(run.model)
     if METHODS.load(run.method["type"]).Config.trained:
@@ -319,6 +330,9 @@ def _benchmark_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) 
 def _answers(run: RunConfig, split: str, weights: str, dataset: str, metrics: dict[str, Any]) -> list[StageKey]:
     """The stages that answer the rows of one split and score the answers."""
     shots, limit, targets = run.method["shots"], run.task.max_new_tokens, _need_targets(run.task.metrics)
+    if split == TEST and weights == identity.base_key(run.model) and not shots:
+        # Of the data such an answer reads the test rows alone, and those are the same in every fold.
+        dataset = identity.dataset_key(run.data, run.task)
     predictions = identity.predictions_key(
         weights, dataset, split, _messages(run), shots, run.decode, limit, run.seed, targets
     )

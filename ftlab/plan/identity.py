@@ -71,8 +71,9 @@ def arm_id(experiment: str, method_name: str, model: ModelRef, method: dict[str,
 def shared_by_arms(data: DataRef, task: TaskSpec, benchmarks: BenchmarkSpec) -> dict[str, Any]:
     """What all arms of an experiment have in common."""
     groups = [] if data.spec.cluster_by is None else [data.spec.cluster_by]
+    folds = data.spec.splits.folds
     return {
-        "data": [data.content, data.spec.splits.model_dump(mode="json"), *groups],
+        "data": [data.content, _splits(data), *([{"folds": folds}] if folds else []), *groups],
         "task": task.model_dump(mode="json"),
         "benchmarks": benchmarks.model_dump(mode="json"),
     }
@@ -93,18 +94,22 @@ def search_id(
     return f"s{digest(identity, 12)}"
 
 
-def run_id(arm: str, seed: int) -> str:
-    """A run's id: its arm and its seed."""
-    return f"r{digest({'arm': arm, 'seed': seed}, 12)}"
+def run_id(arm: str, seed: int, fold: int | None = None) -> str:
+    """A run's id: its arm and its seed, and its fold where there are folds."""
+    return f"r{digest({'arm': arm, 'seed': seed, **({} if fold is None else {'fold': fold})}, 12)}"
 
 
-def dataset_key(data: DataRef, task: TaskSpec) -> str:
-    """Source bytes, split rule, and what the right answer of a row is. Prompts belong to later stages."""
+def dataset_key(data: DataRef, task: TaskSpec, fold: int | None = None) -> str:
+    """Source bytes, split rule, and what the right answer of a row is. Prompts belong to later stages.
+
+    Without `fold` the key is that of the rows before they are folded: of the same test rows as in every fold.
+    """
     return digest(
         {
             "stage": ["dataset", DATASET_VERSION],
             "content": data.content,
-            "splits": data.spec.splits.model_dump(mode="json"),
+            "splits": _splits(data),
+            **({"fold": [fold, data.spec.splits.folds]} if fold is not None else {}),
             "type": task.type,
             "target": task.target,
             "labels": task.labels,
@@ -194,6 +199,11 @@ def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSp
             "chat_template": False if one_form else benchmarks.chat_template,
         }
     )
+
+
+def _splits(data: DataRef) -> dict[str, Any]:
+    """The split rule without its folds, which count where a fold is taken."""
+    return data.spec.splits.model_dump(mode="json", exclude={"folds"})
 
 
 def _model(model: ModelRef) -> dict[str, str]:

@@ -42,7 +42,7 @@ def preflight(plan: Plan, loaded: LoadedSpec | None = None) -> Preflight:
     from ftlab.data.dataset import build_dataset
 
     with placed(loaded):
-        dataset = build_dataset(plan.runs[0].data, plan.task)
+        dataset = build_dataset(plan.runs[0].data, plan.task, fold=plan.runs[-1].fold)
         _refuse(plan, dataset, loaded)
         return examine(plan, dataset)
 
@@ -68,7 +68,10 @@ def examine(plan: Plan, dataset: Dataset) -> Preflight:
     from ftlab.data.checks import check_dataset
 
     lengths = count_lengths(plan, dataset)
-    seen = sights(plan, {split: len(rows) for split, rows in dataset.splits.items()})
+    rows = {split: len(part) for split, part in dataset.splits.items()}
+    if plan.runs[-1].fold is not None:
+        rows["validation"] += rows["train"]  # every one of them is held out once
+    seen = sights(plan, rows)
     found = [
         *check_dataset(dataset),
         *_truncated(plan, lengths),

@@ -64,13 +64,17 @@ def _with(fields: Any, path: Sequence[str | int], values: Values, field: str) ->
 
 
 def proposed_runs(search: PlannedSearch, arm: Arm) -> list[RunConfig]:
-    """The runs of a proposed arm, one for each seed."""
+    """The runs of a proposed arm, one for each seed and fold."""
     return seeded_runs(search.run.model_copy(update={"arm_id": arm.arm_id, "method": arm.method}), search.seeds)
 
 
 def seeded_runs(run: RunConfig, seeds: Sequence[int]) -> list[RunConfig]:
-    """Runs like this one, one for each seed."""
-    changed = ({"run_id": identity.run_id(run.arm_id, seed), "seed": seed} for seed in seeds)
+    """Runs like this one, one for each seed and fold."""
+    changed = (
+        {"run_id": identity.run_id(run.arm_id, seed, fold), "seed": seed, "fold": fold}
+        for seed in seeds
+        for fold in run.folds
+    )
     return [with_stages(run.model_copy(update=update)) for update in changed]
 
 

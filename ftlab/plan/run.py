@@ -60,13 +60,15 @@ class StageKey(Record):
 
 
 class RunConfig(Record):
-    """One fully resolved run: an arm with one seed."""
+    """One fully resolved run: an arm with one seed, and one fold where the data has folds."""
 
     experiment_id: str
     run_id: str
     arm_id: str
     method_name: str
     seed: int
+    fold: int | None = None
+    """Which fold is held out for validation; None where the data has none."""
     model: ModelRef
     data: DataRef
     task: TaskSpec
@@ -78,6 +80,12 @@ class RunConfig(Record):
     """The splits that are predicted and scored. Sweeps never see test."""
     stages: tuple[StageKey, ...]
     """Every stage of this run in the order of execution."""
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """Every fold that an arm of this data runs on."""
+        folds = self.data.spec.splits.folds
+        return (None,) if folds is None else tuple(range(folds))
 
     @property
     def messages(self) -> list[Message]:

@@ -24,6 +24,8 @@ def assurance(view: DecisionView) -> list[Row]:
     if view.clusters is not None:
         groups = f"{fmt.count(view.clusters)} groups by {view.cluster_by}"
         rows.append(("groups", f"{fmt.count(view.examples)} rows in {groups}"))
+    if view.folds is not None:
+        rows.append(("folds", _folds(view.folds, view.split)))
     if view.ratings is not None:
         rows.append(("rated by people", _rated(view.ratings)))
     rows += [("seeds", _seeds(view)), *((f"chance in {name}", said) for name, said in spread_rows(view))]
@@ -66,6 +68,12 @@ def _seeds(view: DecisionView) -> str:
         return "one: how much another would change is not measured"
     given = f"{most} for each arm" if least == most else _raced(most, least)
     return f"{given}; the intervals cover the choice of examples and of seeds"
+
+
+def _folds(folds: int, split: str) -> str:
+    if split == TEST:
+        return f"{folds}: the models of all folds answered the test rows, and their figures are averaged"
+    return f"{folds}: every row was answered once, by a model trained on the rows of the other folds"
 
 
 def _raced(most: int, least: int) -> str:

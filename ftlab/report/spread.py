@@ -23,15 +23,15 @@ def spread_words(spread: Spread, unit: str) -> str:
     examples = f"examples {error} (standard error {rows}), in {fmt.difference_unit(unit)}"
     if not spread.seeded:
         return f"{examples}; no seed changes it"
-    if spread.seed_sd is None:
-        return f"{examples}; seed noise not measured"
-    seeds = f"seeds ±{_size(spread.seed_sd, unit)} (standard deviation of {spread.seeds})"
+    if spread.sd is None:
+        return f"{examples}; {spread.over[:-1]} noise not measured"
+    found = f"{spread.over} ±{_size(spread.sd, unit)} (standard deviation of {spread.replicates})"
     weigh = {
-        "seeds": "; the seeds leave more open: more seeds would tell more",
+        "replicates": f"; the {spread.over} leave more open: more of them would tell more",
         "examples": "; the examples leave more open: more rows would tell more",
         None: "",
     }
-    return f"{seeds}, {examples}{weigh[spread.larger]}"
+    return f"{found}, {examples}{weigh[spread.larger]}"
 
 
 def _size(value: float, unit: str) -> str:

@@ -99,6 +99,8 @@ class _Checker:
         judge = self.tree.find((JUDGE,))
         if judge is None or judge.content is None:
             return
+        if self._value(("data", "splits", "folds"), None) is not None:
+            self._note((JUDGE,), "a judge compares the answers of whole runs; leave it out, or data.splits.folds")
         for path, source in self._texts((JUDGE, "model")):
             self._model(path, source)
         for path, question in self._texts((JUDGE, "question")):

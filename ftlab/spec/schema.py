@@ -70,6 +70,11 @@ class SplitSpec(Block):
     """Keep the shares of the labels equal in every split; of no effect for a task without labels."""
     deduplicate: bool = True
     """Drop rows whose columns equal an earlier row's, before anything is split."""
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Cross-validate: the rows of train and validation together are cut into so many folds (whole groups where
+    `cluster_by` names them, labels in equal shares where `stratify` says so), and every arm runs once for each, trained
+    on the others. So each of these rows is answered once by a model that has not seen it. Test stays sealed, outside of
+    the folds; there every fold's model answers, and they count as replicates."""
     seed: int = 0
     """Decides which row goes where."""
 

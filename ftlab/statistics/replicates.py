@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 from ftlab.statistics.level import alpha
 from ftlab.statistics.paired import PairedResult, paired_difference
@@ -104,6 +105,14 @@ def with_seed_noise(
     added = sum(float(stdtrit(noise.seeds - 1, 1 - alpha() / arms / 2)) ** 2 * noise.excess for noise in noises)
     below, above = result.estimate - result.low, result.high - result.estimate
     return result.estimate - math.sqrt(below**2 + added), result.estimate + math.sqrt(above**2 + added)
+
+
+def with_noise_p(result: PairedResult, noises: Sequence[SeedNoise]) -> float | None:
+    """The p value of a result whose interval `with_seed_noise` moves outward: never a smaller one."""
+    if result.low is None or result.high is None:
+        return result.p
+    error = (result.high - result.low) / 2 / NormalDist().inv_cdf(1 - alpha() / 2)
+    return _p(result, noises, error)
 
 
 def _sides(

@@ -45,14 +45,20 @@ class FakePipeline:
         self.threads = threads
 
     def dataset(self, config: RunConfig, out: Path, report: Reporter) -> Summary:
-        """Three splits of questions whose answers are colours."""
+        """Three splits of questions whose answers are colours, one fold of the first two held out where there are."""
         self._begin(config, "dataset", "", out)
-        for split, count in ROWS.items():
-            _write(out / f"{split}.parquet", [_example(split, position) for position in range(count)])
+        splits = {split: [_example(split, position) for position in range(count)] for split, count in ROWS.items()}
+        if config.fold is not None:
+            pool = splits["train"] + splits["validation"]
+            splits["train"] = [row for at, row in enumerate(pool) if at % len(config.folds) != config.fold]
+            splits["validation"] = pool[config.fold :: len(config.folds)]
+        for split, examples in splits.items():
+            _write(out / f"{split}.parquet", examples)
         (out / "labels.json").write_text(json.dumps(LABELS))
-        labels = {label: {split: count // 3 for split, count in ROWS.items()} for label in LABELS}
+        rows = {split: len(examples) for split, examples in splits.items()}
+        labels = {label: {split: count // 3 for split, count in rows.items()} for label in LABELS}
         self._end(config, "dataset", "", out)
-        return {"rows": ROWS, "dropped_duplicates": 0, "labels": labels, "warnings": []}
+        return {"rows": rows, "dropped_duplicates": 0, "labels": labels, "warnings": []}
 
     def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
         """A falling loss, one point per step; a checkpoint after each, continued from when there is one."""
@@ -236,7 +242,8 @@ def _example(split: str, position: int) -> dict[str, Any]:
 
 
 def _prediction(config: RunConfig, example: dict[str, Any]) -> dict[str, Any]:
-    chance = _chance(example["example_id"], json.dumps(config.method, sort_keys=True), str(config.seed))
+    model = f"{config.seed}{'' if config.fold is None else f' {config.fold}'}"
+    chance = _chance(example["example_id"], json.dumps(config.method, sort_keys=True), model)
     wrong = LABELS[(LABELS.index(example["target"]) + 1) % len(LABELS)]
     output = example["target"] if chance < fields(config)["quality"] else wrong if chance < 0.95 else "no idea"
     costs = {"prompt_tokens": 10, "output_tokens": 2, "seconds": 0.02, "finish": "stop"}

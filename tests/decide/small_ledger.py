@@ -43,6 +43,7 @@ class SmallLedger:
         benchmarks: Sequence[str] = (),
         metrics: Sequence[str] = ("accuracy", "macro_f1", "valid_format"),
         chance: float | None = None,
+        folds: int | None = None,
         **decision: Any,
     ) -> None:
         self.connection = duckdb.connect()
@@ -50,6 +51,7 @@ class SmallLedger:
         self.benchmarks = tuple(benchmarks)
         self.metrics = tuple(metrics)
         self.chance = chance
+        self.folds = folds
         self.decision = {
             "metric": "accuracy",
             "min_gain": 0.02,
@@ -62,7 +64,8 @@ class SmallLedger:
         size = max(len(seed) for arm in arms for seed in arm.results)
         for row in range(size):
             target = "yes" if row % 2 else "no"
-            self.insert("examples", "d", "validation", row, f"e{row:04d}", f"text {row}", "{}", target)
+            dataset = "d" if folds is None else f"d{row % folds}"
+            self.insert("examples", dataset, "validation", row, f"e{row:04d}", f"text {row}", "{}", target)
         for position, arm in enumerate(arms):
             self.add(arm, position)
         self.flush()
@@ -89,7 +92,11 @@ class SmallLedger:
             "{}", "spec.yaml:1:1", True,
         )  # fmt: skip
         for seed, results in enumerate(arm.results):
-            self._run(arm, position, seed, results)
+            if self.folds is None:
+                self._run(arm, position, seed, results)
+            for fold in range(self.folds or 0):
+                held_out = [result if row % (self.folds or 1) == fold else None for row, result in enumerate(results)]
+                self._run(arm, position, seed, held_out, fold)
         self.flush()
 
     def rows(self) -> list[tuple[Any, ...]]:
@@ -98,26 +105,29 @@ class SmallLedger:
 
     def _experiment(self, arms: Sequence[FakeArm]) -> None:
         model = {"source": BASE, "revision": "rev", "dtype": "float32", "folder": None}
+        data = {"source": "builtin:rows", "files": None, "splits": {"folds": self.folds}}
         plan = {
             "task": {"metrics": list(self.metrics), "labels": None},
             "decision": self.decision,
             "benchmarks": {"tasks": list(self.benchmarks)},
             "arms": [{"model": model} for _ in arms],
-            "runs": [{"data": {"spec": {"source": "builtin:rows", "files": None}, "content": "c0ffee"}}],
+            "runs": [{"data": {"spec": data, "content": "c0ffee"}}],
         }
         self.insert("experiments", EXPERIMENT, "exp", "Which?", "name: exp", "hash", json.dumps(plan), 1_000.0)
 
-    def _run(self, arm: FakeArm, position: int, seed: int, results: Sequence[bool | None]) -> None:
-        run_id = f"r-{arm.name}-{seed}"
+    def _run(
+        self, arm: FakeArm, position: int, seed: int, results: Sequence[bool | None], fold: int | None = None
+    ) -> None:
+        run_id = f"r-{arm.name}-{seed}" if fold is None else f"r-{arm.name}-{seed}-{fold}"
         done = bool(results)
         self.insert(
             "runs", run_id, EXPERIMENT, f"a-{arm.name}", seed, position, arm.status, arm.reason, 1, 1_100.0, 1_200.0,
-            "{}", True,
+            json.dumps({"fold": fold}), True,
         )  # fmt: skip
         self.insert("attempts", run_id, 1, arm.status, arm.reason, None, 1, "host", 1_100.0, 1_200.0 + position)
         trained = arm.family != "prompt"
         keys = {
-            ("dataset", ""): "d",
+            ("dataset", ""): "d" if fold is None else f"d{fold}",
             ("predictions", "validation"): f"p-{run_id}",
             ("scores", "validation"): f"s-{run_id}",
         }

@@ -33,21 +33,22 @@ def spread(arm: ArmFacts, error: float) -> Spread:
 
 def test_the_seeds_scatter_is_that_of_the_figures_and_the_examples_error_that_of_the_interval() -> None:
     found = spread(arm_of(40, 50, 60), 0.02)
-    assert found.seed_sd == pytest.approx(0.1)
+    assert found.sd == pytest.approx(0.1)
     assert found.example_error == pytest.approx(0.02, rel=1e-3)
-    assert (found.seeds, found.examples) == (3, ROWS)
+    assert (found.replicates, found.examples) == (3, ROWS)
 
 
-@pytest.mark.parametrize(("error", "larger"), [(0.9, "examples"), (1.1, "seeds")])
+@pytest.mark.parametrize(("error", "larger"), [(0.9, "examples"), (1.1, "replicates")])
 def test_the_larger_is_what_leaves_more_open_about_the_mean_over_the_seeds(error: float, larger: str) -> None:
     found = spread(arm_of(40, 50, 60), 0.1 / math.sqrt(3) / error)
     assert found.larger == larger
-    assert f"the {larger} leave more open" in spread_words(found, "share")
+    named = {"replicates": "seeds", "examples": "examples"}[larger]
+    assert f"the {named} leave more open" in spread_words(found, "share")
 
 
 def test_one_seed_measures_no_scatter_and_a_prompt_that_draws_nothing_has_none() -> None:
     one = spread(arm_of(40), 0.02)
-    assert (one.seed_sd, one.larger) == (None, None)
+    assert (one.sd, one.larger) == (None, None)
     assert spread_words(one, "share").endswith("seed noise not measured")
     prompt = spread(arm_of(40, family="prompt"), 0.02)
     assert spread_words(prompt, "share") == "examples ±2.0 (standard error over 100), in points; no seed changes it"
@@ -56,7 +57,7 @@ def test_one_seed_measures_no_scatter_and_a_prompt_that_draws_nothing_has_none()
 def test_seeds_that_share_their_answers_are_one() -> None:
     arm = arm_of(40, 50)
     same = replace(arm, runs=(arm.runs[0], replace(arm.runs[0], seed=1, run_id="other")))
-    assert (spread(same, 0.02).seeds, spread(same, 0.02).seed_sd) == (1, None)
+    assert (spread(same, 0.02).replicates, spread(same, 0.02).sd) == (1, None)
 
 
 def test_without_a_figure_or_an_interval_nothing_is_claimed() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ftlab.errors import SpecError
-from ftlab.plan.expand import arm_label, build_plan, count_runs
+from ftlab.plan.expand import arm_label, build_plan, count_runs, with_split
+from ftlab.plan.opening import TEST
 from ftlab.plan.propose import raced, with_samples
-from ftlab.plan.run import Plan
+from ftlab.plan.run import BASE_NAME, Plan
 from ftlab.spec.load import LoadedSpec
 
 Loader = Callable[..., LoadedSpec]
@@ -261,3 +262,35 @@ def test_a_leader_gets_the_seeds_that_it_lacks_once(make_plan: Planner) -> None:
     assert raced(fixed, fixed.arms[0].arm_id) is fixed
     same = {run.run_id: run for run in make_plan(("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")).runs}
     assert all(same[run.run_id] == run for run in grown.runs), "what ran with fixed seeds is not run again"
+
+
+FOLDS = ("test: 10}", "test: 10, folds: 4}")
+
+
+def test_folds_multiply_the_runs_of_every_arm_but_not_of_the_base(load: Loader) -> None:
+    loaded = load(FOLDS, ("  zero_shot: {type: prompt}\n  few_shot: {type: prompt, shots: {grid: [2, 4]}}\n", ""))
+    plan = build_plan(loaded)
+    assert count_runs(loaded) == len(plan.runs) == 3 * 2 * 4 + 1
+    assert [run.fold for run in plan.runs if run.method_name == BASE_NAME] == [None]
+    others = [run for run in plan.runs if run.method_name != BASE_NAME]
+    assert {(run.seed, run.fold) for run in others} == {(seed, fold) for seed in (0, 1) for fold in range(4)}
+
+
+def test_a_leader_of_folded_rows_gets_every_fold_of_its_further_seeds(load: Loader) -> None:
+    loaded = load(FOLDS, RACE)
+    plan = build_plan(loaded)
+    grown = raced(plan, plan.arms[3].arm_id)
+    mine = [(run.seed, run.fold) for run in grown.runs if run.arm_id == plan.arms[3].arm_id]
+    assert sorted(mine) == [(seed, fold) for seed in range(4) for fold in range(4)]
+    assert count_runs(loaded) == 4 * (6 + 3 * (2 + 2 + 1))
+
+
+def test_test_rows_are_the_same_in_every_fold_for_who_reads_nothing_else(make_plan: Planner) -> None:
+    runs = [with_split(run, TEST) for run in make_plan(FOLDS).runs if run.seed == 0]
+    keys = {method: [run.key("predictions", TEST) for run in runs if run.method_name == method]
+            for method in ("zero_shot", "few_shot", "full")}  # fmt: skip
+    assert len(set(keys["zero_shot"])) == 1
+    assert len(set(keys["few_shot"])) == len(keys["few_shot"]) == 8, "examples are drawn from the fold's own train"
+    assert len(set(keys["full"])) == 4
+    plain = next(run for run in make_plan().runs if run.method_name == "zero_shot")
+    assert keys["zero_shot"][0] == with_split(plain, TEST).key("predictions", TEST)

@@ -81,9 +81,9 @@ def test_the_spread_of_several_seeds_is_shown_apart(tmp_path: Path) -> None:
     assert rows["seeds"] == "3 for each arm; the intervals cover the choice of examples and of seeds"
     best = next(arm for arm in view.arms if arm.method_name == "full" and arm.is_best_of_method)
     assert best.spread is not None
-    assert best.spread.seed_sd is not None
+    assert best.spread.sd is not None
     said = rows[f"chance in {best.label}"]
-    assert said.startswith(f"seeds ±{100 * best.spread.seed_sd:.1f} (standard deviation of 3), examples ±")
+    assert said.startswith(f"seeds ±{100 * best.spread.sd:.1f} (standard deviation of 3), examples ±")
     assert said.endswith(
         " (standard error over 80), in points; the examples leave more open: more rows would tell more"
     )

@@ -164,6 +164,16 @@ BAD = [
         ["12:28 decision.max_forgetting: expected a number or a mapping, found 'little'"],
     ),
     (
+        "one fold",
+        ("source: rows.csv", "source: rows.csv, splits: {folds: 1}"),
+        ["4:42 data.splits.folds: expected a number of at least 2, found 1"],
+    ),
+    (
+        "a judge of folds",
+        ("source: rows.csv}", "source: rows.csv, splits: {folds: 3}}\njudge: {model: builtin:smollm2-135m-instruct}"),
+        ["5:8 judge: a judge compares the answers of whole runs; leave it out, or data.splits.folds"],
+    ),
+    (
         "a race of nobody",
         (METHOD, METHOD + "seeds: {top: 0, count: 5}\n"),
         ["12:14 seeds.top: expected a number of at least 1, found 0"],
