@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
-from test_coordinator import NoBooks
-from test_searching import Judge, plan_of, sweep
+from test_searching import Grader, Judge, Killable, plan_of, sweep
 
-from ftlab.events import EventType, Status
+from ftlab.events import Status
 from ftlab.execute.attempts import list_attempts, read_config, run_folder
-from ftlab.execute.base import Finished, Handle
-from ftlab.execute.bookkeeping import Bookkeeping
-from ftlab.execute.coordinator import Coordinator, Outcome
+from ftlab.execute.base import Handle
 from ftlab.execute.experiments import find_plan
-from ftlab.execute.progress import Silent
-from ftlab.execute.stages import StageStore
 from ftlab.execute.standing import read_standing
 from ftlab.plan.expand import build_plan, count_runs
 from ftlab.plan.run import Plan, RunConfig
 from ftlab.spec.load import parse_spec
-from ftlab.store.journal import EventWriter
 
 SPEC = """
 version: 1
@@ -47,50 +37,26 @@ seeds: {top: 2, count: 4}
 """
 
 
-class Scorer:
-    """Ends every attempt with an accuracy made of its shots or rank; `fails` names arms whose first seed fails.
+class Scorer(Grader):
+    """An accuracy made of the shots or the rank; none for the arms that `fails` names.
 
     On seed 0 more is better, on further seeds less is: whoever leads, falls behind.
     """
 
-    warm = ()
-
     def __init__(self, capacity: int = 1, fails: Sequence[str] = (), direction: str = "higher") -> None:
-        self.capacity = capacity
+        super().__init__(capacity)
         self.fails = fails
         self.direction = direction
         self.started: list[tuple[str, int, int]] = []
         """Method, shots or rank, seed."""
-        self._running: list[Handle] = []
 
     def submit(self, attempt: Path, base: str) -> Handle:
-        self._running.append(Handle(attempt, base))
         self.started.append(named(read_config(attempt)))
-        return self._running[-1]
+        return super().submit(attempt, base)
 
-    def poll(self, timeout: float) -> list[Finished]:
-        handle = self._running.pop(0)
-        config = read_config(handle.attempt)
+    def grade(self, config: RunConfig) -> float | None:
         method, size, seed = named(config)
-        failed = f"{method} {size}" in self.fails
-        with EventWriter(handle.attempt / "events.jsonl") as write:
-            write(EventType.ATTEMPT_STARTED, run_id=config.run_id, attempt=1, pid=1, host="h", provenance={})
-            if not failed:
-                stages = StageStore(handle.attempt.parents[3])
-                for stage in config.stages:
-                    stages.produce(stage.kind, stage.key, lambda out: {})
-                value = 0.5 + (size if seed == 0 else -size) / 100
-                row = {"key": "accuracy", "value": value, "direction": self.direction}
-                write(EventType.METRICS, split="validation", rows=[row])
-            status, reason = (Status.FAILED, "told to") if failed else (Status.COMPLETE, None)
-            write(EventType.ATTEMPT_FINISHED, status=status, reason=reason, error=None)
-        return [Finished(handle, status, reason)]
-
-    def cancel(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
+        return None if f"{method} {size}" in self.fails else 0.5 + (size if seed == 0 else -size) / 100
 
 
 def named(config: RunConfig) -> tuple[str, int, int]:
@@ -102,10 +68,6 @@ def raced(root: Path, spec: str = SPEC) -> Plan:
     return build_plan(parse_spec(spec, root / "spec.yaml"))
 
 
-def race(plan: Plan, results: Path, scorer: Scorer) -> Outcome:
-    return Coordinator(plan, results, scorer, Bookkeeping(NoBooks()), Silent()).run()
-
-
 LEADING = {("few", 5), ("few", 6), ("low", 3), ("low", 4), ("high", 7), ("high", 8)}
 
 
@@ -113,7 +75,7 @@ LEADING = {("few", 5), ("few", 6), ("low", 3), ("low", 4), ("high", 7), ("high",
 def test_the_leaders_of_each_method_get_further_seeds_and_nobody_else(tmp_path: Path, capacity: int) -> None:
     plan = raced(tmp_path)
     scorer = Scorer(capacity)
-    outcome = race(plan, tmp_path / "r", scorer)
+    outcome = sweep(plan, tmp_path / "r", scorer)
     assert outcome.exit_code == 0
     assert {(method, size) for method, size, seed in scorer.started if seed} == LEADING
     assert all(count == 1 for count in Counter(scorer.started).values())
@@ -127,14 +89,14 @@ def test_the_leaders_of_each_method_get_further_seeds_and_nobody_else(tmp_path: 
 
 def test_who_leads_is_settled_by_the_first_seeds_alone_and_by_the_side_that_is_better(tmp_path: Path) -> None:
     lower = Scorer(direction="lower")
-    race(raced(tmp_path), tmp_path / "r", lower)
+    sweep(raced(tmp_path), tmp_path / "r", lower)
     leaders = {(method, size) for method, size, seed in lower.started if seed}
     assert leaders == {("few", 1), ("few", 2), ("low", 1), ("low", 2), ("high", 5), ("high", 6)}
 
 
 def test_no_run_of_a_method_gets_further_seeds_before_all_its_arms_have_ended(tmp_path: Path) -> None:
     scorer = Scorer(capacity=2)
-    race(raced(tmp_path), tmp_path / "r", scorer)
+    sweep(raced(tmp_path), tmp_path / "r", scorer)
     for method in ("few", "low", "high"):
         seeds = [seed for name, _, seed in scorer.started if name == method]
         firsts = [index for index, seed in enumerate(seeds) if seed == 0]
@@ -142,27 +104,27 @@ def test_no_run_of_a_method_gets_further_seeds_before_all_its_arms_have_ended(tm
 
 
 def test_a_second_session_gives_nothing_twice(tmp_path: Path) -> None:
-    race(raced(tmp_path), tmp_path / "r", Scorer())
+    sweep(raced(tmp_path), tmp_path / "r", Scorer())
     for plan in (raced(tmp_path), find_plan(tmp_path / "r")):
         again = Scorer()
-        assert race(plan, tmp_path / "r", again).total == 15 + 18
+        assert sweep(plan, tmp_path / "r", again).total == 15 + 18
         assert again.started == []
 
 
 def test_a_failed_arm_does_not_lead_and_joins_once_it_is_mended(tmp_path: Path) -> None:
     broken = Scorer(fails=["low 4"])
-    assert race(raced(tmp_path), tmp_path / "r", broken).exit_code == 3
+    assert sweep(raced(tmp_path), tmp_path / "r", broken).exit_code == 3
     assert {size for method, size, seed in broken.started if method == "low" and seed} == {2, 3}
     mended = Scorer()
-    outcome = race(raced(tmp_path), tmp_path / "r", mended)
+    outcome = sweep(raced(tmp_path), tmp_path / "r", mended)
     assert mended.started == [("low", 4, seed) for seed in (0, 1, 2, 3)], "those that led before keep what they have"
     assert outcome.total == 15 + 18 + 3
 
 
 def test_more_seeds_and_more_leaders_can_be_asked_for_later(tmp_path: Path) -> None:
-    race(raced(tmp_path), tmp_path / "r", Scorer())
+    sweep(raced(tmp_path), tmp_path / "r", Scorer())
     more = Scorer()
-    race(raced(tmp_path, SPEC.replace("{top: 2, count: 4}", "{top: 3, count: 5}")), tmp_path / "r", more)
+    sweep(raced(tmp_path, SPEC.replace("{top: 2, count: 4}", "{top: 3, count: 5}")), tmp_path / "r", more)
     assert {(method, size) for method, size, seed in more.started if seed == 4} > LEADING
     assert {(method, size) for method, size, seed in more.started if seed == 1} == {("few", 4), ("low", 2), ("high", 6)}
 
@@ -170,7 +132,7 @@ def test_more_seeds_and_more_leaders_can_be_asked_for_later(tmp_path: Path) -> N
 def test_the_first_seeds_are_the_specs(tmp_path: Path) -> None:
     plan = raced(tmp_path, SPEC.replace("{top: 2, count: 4}", "{top: 1, count: 4, first: [2, 7]}"))
     scorer = Scorer()
-    race(plan, tmp_path / "r", scorer)
+    sweep(plan, tmp_path / "r", scorer)
     # On seeds other than 0 the smallest rank is the best.
     assert {seed for method, size, seed in scorer.started if (method, size) == ("low", 4)} == {2, 7}
     assert {seed for method, size, seed in scorer.started if (method, size) == ("low", 1)} == {2, 7, 0, 1}
@@ -182,7 +144,7 @@ def test_a_race_begins_when_the_search_has_ended_and_does_not_open_it_again(tmp_
     text = text.replace("SEARCH", "{sampler: random, arms: 30, stop_at: 0.7}")
     plan = build_plan(parse_spec(text, tmp_path / "spec.yaml"))
     scorer = Scorer()
-    race(plan, tmp_path / "r", scorer)
+    sweep(plan, tmp_path / "r", scorer)
     searched = [(size, seed) for method, size, seed in scorer.started if method == "low"]
     tried = [size for size, seed in searched if seed == 0]
     assert searched[: len(tried)] == [(size, 0) for size in tried]
@@ -190,8 +152,22 @@ def test_a_race_begins_when_the_search_has_ended_and_does_not_open_it_again(tmp_
     assert len(tried) < 30
     assert {size for size, seed in searched if seed} == set(sorted(tried)[-2:])
     again = Scorer()
-    race(plan, tmp_path / "r", again)
+    sweep(plan, tmp_path / "r", again)
     assert again.started == [], "over all seeds no arm reaches the goal any more"
+
+
+def test_a_leader_that_a_kill_kept_from_the_plan_gets_its_seeds_once(tmp_path: Path) -> None:
+    plan = raced(tmp_path)
+    once = next(arm for arm in plan.arms if arm.label == "low r=1")
+    folder = tmp_path / "r" / plan.experiment_id / "race"
+    folder.mkdir(parents=True)
+    (folder / f"{once.arm_id}.json").write_text("{}")
+    (folder / "a-that-left-the-spec.json").write_text("{}")
+    scorer = Scorer()
+    outcome = sweep(plan, tmp_path / "r", scorer)
+    assert sorted(seed for method, size, seed in scorer.started if (method, size) == ("low", 1)) == [0, 1, 2, 3]
+    assert {(method, size) for method, size, seed in scorer.started if seed} == LEADING | {("low", 1)}
+    assert outcome.total == len(scorer.started) == 15 + 18 + 3
 
 
 def test_without_a_race_nothing_is_given(tmp_path: Path) -> None:
@@ -204,23 +180,12 @@ def test_without_a_race_nothing_is_given(tmp_path: Path) -> None:
 def test_a_killed_race_loses_nothing_and_gives_nothing_twice(tmp_path: Path) -> None:
     plan = raced(tmp_path)
     results = tmp_path / "r"
-    (tmp_path / "plan.json").write_text(plan.model_dump_json())
-    code = (
-        "import sys; from pathlib import Path; from ftlab.cli.run import execute_plan; from ftlab.plan.run import Plan;"
-        "plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes());"
-        "sys.exit(execute_plan(plan, Path(sys.argv[2]), pipeline='ftlab.testing.fakes:FakePipeline'))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "plan.json"), str(results)]
-    environment = {**os.environ, "FTLAB_FAKE": '{"*": {"seconds": 0.1}}'}
+    killable = Killable(plan, tmp_path, seconds=0.1)
     folder = results / plan.experiment_id / "race"
     for wanted in (1, 3, 5):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda wanted=wanted: len(list(folder.glob("*.json"))) >= wanted, 90)
-        process.kill()
-        process.wait()
+        killable.kill_when(lambda wanted=wanted: len(list(folder.glob("*.json"))) >= wanted)
     kept = {file.name: file.read_bytes() for file in folder.glob("*.json")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    killable.finish()
     files = {file.name: file.read_bytes() for file in folder.glob("*.json")}
     assert kept.items() <= files.items(), "a leader stays as it was kept"
     assert len(files) == 6

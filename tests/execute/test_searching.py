@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import wait_until
@@ -22,7 +23,7 @@ from ftlab.execute.progress import Silent
 from ftlab.execute.stages import StageStore
 from ftlab.execute.standing import read_standing
 from ftlab.plan.expand import build_plan, count_runs
-from ftlab.plan.run import Plan
+from ftlab.plan.run import Plan, RunConfig
 from ftlab.store.journal import EventWriter
 
 SPEC = """
@@ -42,36 +43,36 @@ methods:
 """
 
 
-class Judge:
-    """Ends every attempt with an accuracy that is best at 30 shots, or as failed where `fails` says so."""
+class Grader:
+    """Ends every attempt at once, complete with the accuracy that `grade` gives it, or failed where that is None."""
 
     warm = ()
+    direction = "higher"
 
-    def __init__(self, capacity: int = 1, fails: frozenset[int] = frozenset()) -> None:
+    def __init__(self, capacity: int = 1) -> None:
         self.capacity = capacity
-        self.fails = fails
-        self.shots: list[int] = []
         self._running: list[Handle] = []
+
+    def grade(self, config: RunConfig) -> float | None:
+        raise NotImplementedError
 
     def submit(self, attempt: Path, base: str) -> Handle:
         self._running.append(Handle(attempt, base))
-        self.shots.append(read_config(attempt).method["shots"])
         return self._running[-1]
 
     def poll(self, timeout: float) -> list[Finished]:
         handle = self._running.pop(0)
         config = read_config(handle.attempt)
-        shots = config.method["shots"]
-        failed = shots in self.fails
+        value = self.grade(config)
         with EventWriter(handle.attempt / "events.jsonl") as write:
             write(EventType.ATTEMPT_STARTED, run_id=config.run_id, attempt=1, pid=1, host="h", provenance={})
-            if not failed:
+            if value is not None:
                 stages = StageStore(handle.attempt.parents[3])
                 for stage in config.stages:
                     stages.produce(stage.kind, stage.key, lambda out: {})
-                row = {"key": "accuracy", "value": 1 - abs(shots - 30) / 100, "direction": "higher"}
+                row = {"key": "accuracy", "value": value, "direction": self.direction}
                 write(EventType.METRICS, split="validation", rows=[row])
-            status, reason = (Status.FAILED, "told to") if failed else (Status.COMPLETE, None)
+            status, reason = (Status.FAILED, "told to") if value is None else (Status.COMPLETE, None)
             write(EventType.ATTEMPT_FINISHED, status=status, reason=reason, error=None)
         return [Finished(handle, status, reason)]
 
@@ -82,14 +83,59 @@ class Judge:
         return None
 
 
+class Judge(Grader):
+    """An accuracy that is best at 30 shots; none where `fails` says so."""
+
+    def __init__(self, capacity: int = 1, fails: frozenset[int] = frozenset()) -> None:
+        super().__init__(capacity)
+        self.fails = fails
+        self.shots: list[int] = []
+
+    def submit(self, attempt: Path, base: str) -> Handle:
+        self.shots.append(read_config(attempt).method["shots"])
+        return super().submit(attempt, base)
+
+    def grade(self, config: RunConfig) -> float | None:
+        shots = config.method["shots"]
+        return None if shots in self.fails else 1 - abs(shots - 30) / 100
+
+
 def plan_of(root: Path, search: str) -> Plan:
     loaded = spec_of(root, SPEC.replace("SEARCH", search))
     assert count_runs(loaded) == loaded.searches[0].search.arms
     return build_plan(loaded)
 
 
-def sweep(plan: Plan, results: Path, judge: Judge) -> Outcome:
-    return Coordinator(plan, results, judge, Bookkeeping(NoBooks()), Silent()).run()
+def sweep(plan: Plan, results: Path, grader: Grader) -> Outcome:
+    return Coordinator(plan, results, grader, Bookkeeping(NoBooks()), Silent()).run()
+
+
+class Killable:
+    """`ftlab run` of one plan with fake stages, in a process of its own that can be killed."""
+
+    def __init__(self, plan: Plan, root: Path, seconds: float) -> None:
+        (root / "plan.json").write_text(plan.model_dump_json())
+        code = (
+            "import sys; from pathlib import Path; from ftlab.cli.run import execute_plan;"
+            "from ftlab.plan.run import Plan; plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes());"
+            "sys.exit(execute_plan(plan, Path(sys.argv[2]), pipeline='ftlab.testing.fakes:FakePipeline'))"
+        )
+        self._command = [sys.executable, "-c", code, str(root / "plan.json"), str(root / "r")]
+        self._environment = {**os.environ, "FTLAB_FAKE": json.dumps({"*": {"seconds": seconds}})}
+
+    def kill_when(self, condition: Callable[[], bool]) -> None:
+        process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(condition, 90)
+        process.kill()
+        process.wait()
+
+    def finish(self) -> None:
+        done = subprocess.run(
+            self._command, env=self._environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_search_runs_to_its_end_and_is_in_the_plan(tmp_path: Path) -> None:
@@ -144,23 +190,12 @@ def test_a_search_ends_when_it_is_good_enough(tmp_path: Path) -> None:
 def test_a_killed_search_loses_nothing_and_proposes_nothing_twice(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "{sampler: tpe, arms: 8}")
     results = tmp_path / "r"
-    (tmp_path / "plan.json").write_text(plan.model_dump_json())
-    code = (
-        "import sys; from pathlib import Path; from ftlab.cli.run import execute_plan; from ftlab.plan.run import Plan;"
-        "plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes());"
-        "sys.exit(execute_plan(plan, Path(sys.argv[2]), pipeline='ftlab.testing.fakes:FakePipeline'))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "plan.json"), str(results)]
-    environment = {**os.environ, "FTLAB_FAKE": '{"*": {"seconds": 0.2}}'}
+    killable = Killable(plan, tmp_path, seconds=0.2)
     folder = results / plan.experiment_id / "search" / plan.searches[0].search_id
     for proposals in (2, 4):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda wanted=proposals: len(list(folder.glob("*.json"))) >= wanted, 60)
-        process.kill()
-        process.wait()
+        killable.kill_when(lambda wanted=proposals: len(list(folder.glob("*.json"))) >= wanted)
     kept = {file.name: file.read_bytes() for file in folder.glob("*.json")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    killable.finish()
     files = {file.name: file.read_bytes() for file in folder.glob("*.json")}
     assert kept.items() <= files.items(), "a proposal stays as it was made"
     values = [json.loads(data)["values"]["shots"] for data in files.values()]
