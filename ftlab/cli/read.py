@@ -202,7 +202,9 @@ def examples(
             }
         )
     else:
-        tables.print_examples(console(), sides, found, mode.value, total)
+        # On validation a fold's models answer its rows alone.
+        fold = question.columns[0].fold if view.split == "validation" else None
+        tables.print_examples(console(), sides, found, mode.value, total, fold)
 
 
 def report(

@@ -41,12 +41,15 @@ def experiments(rows: Sequence[ExperimentRow]) -> Table:
 def runs(rows: Sequence[RunRow]) -> Table:
     """One line for each run, with its metrics and why it has none."""
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))[:3]
-    table = _table("run", "arm", "seed", "status", *(name.partition("/")[2] for name in names), "training", "reason")
+    folded = any(row.fold is not None for row in rows)
+    heads = ("run", "arm", "seed", *(["fold"] if folded else []), "status")
+    table = _table(*heads, *(name.partition("/")[2] for name in names), "training", "reason")
     for row in rows:
         table.add_row(
             _text(row.run_id),
             _text(fmt.one_line(row.label or fmt.MISSING, 60)),
             _text(fmt.count(row.seed)),
+            *([_text(fmt.count(row.fold))] if folded else []),
             Text(fmt.status(row.status), style=_STATUS_STYLES.get(row.status, "")),
             *(_text(fmt.number(row.metrics.get(name))) for name in names),
             _text(fmt.duration(row.cost.get("train_seconds"))),
@@ -92,7 +95,7 @@ def print_arm(console: Console, view: DecisionView, arm: ArmView) -> None:
 def print_run(console: Console, detail: RunDetail, classes: Sequence[ClassReport]) -> None:
     """One run: where it stands, figures by label, stages, attempts, warnings, config."""
     run = detail.run
-    console.print(Text(fmt.one_line(run.label or run.run_id), style="bold"), _text(f"seed {run.seed}, {run.run_id}"))
+    console.print(Text(fmt.one_line(run.label or run.run_id), style="bold"), _text(f"{run.replicate}, {run.run_id}"))
     rows = [("status", fmt.status(run.status)), ("reason", fmt.one_line(run.reason or "", 400))]
     rows += [(name, fmt.number(value)) for name, value in run.metrics.items()]
     console.print(_facts([row for row in rows if row[1]]))
@@ -164,11 +167,14 @@ def print_pairs(
     console.print(Text("Ordinary intervals: of two arms picked after looking at many they say too much.", style="dim"))
 
 
-def print_examples(console: Console, sides: Sequence[ArmView], found: Sequence[Example], mode: str, total: int) -> None:
-    """Examples with the outputs of one or two arms under each other."""
+def print_examples(
+    console: Console, sides: Sequence[ArmView], found: Sequence[Example], mode: str, total: int, fold: int | None = None
+) -> None:
+    """Examples with the outputs of one or two arms under each other; `fold` where they are those of one alone."""
     names = " beside ".join(fmt.label(side) for side in reversed(sides))
     shown = f"{len(found)} of {fmt.plural(total, 'example')}" if total else "no example"
-    console.print(Text(f"{mode}: {shown}, {names}", style="bold"))
+    held_out = "" if fold is None else f" of fold {fold}"
+    console.print(Text(f"{mode}: {shown}{held_out}, {names}", style="bold"))
     for example in found:
         console.print()
         console.print(Text(f"{example.example_id}", style="dim"), _text(fmt.shorten(example.text, 800)))

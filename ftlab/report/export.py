@@ -40,18 +40,21 @@ _NOT_WEIGHTS = {MANIFEST, SUMMARY, "curves.parquet"}
 _TABLES = {
     "runs": """
         SELECT r.experiment_id, e.name AS experiment, r.run_id, r.arm_id, a.label AS arm, a.method_name AS method,
-            a.family, a.model_source AS model, a.model_revision, r.seed, r.status, r.reason, r.attempt, r.started_ts,
+            a.family, a.model_source AS model, a.model_revision, r.seed,
+            (r.config_json::JSON->>'fold')::INTEGER AS fold, r.status, r.reason, r.attempt, r.started_ts,
             r.finished_ts, a.method_json AS config
         FROM runs r JOIN experiments e USING (experiment_id) LEFT JOIN arms a ON a.arm_id = r.arm_id
         WHERE r.run_id IN (SELECT unnest($runs::VARCHAR[])) ORDER BY r.position, r.seed""",
     "stages": """
-        SELECT r.run_id, a.label AS arm, r.seed, t.kind, t.name, t.key, t.state, t.cached, t.seconds, s.bytes,
+        SELECT r.run_id, a.label AS arm, r.seed, (r.config_json::JSON->>'fold')::INTEGER AS fold,
+            t.kind, t.name, t.key, t.state, t.cached, t.seconds, s.bytes,
             s.summary_json AS summary
         FROM runs r JOIN run_stages t USING (run_id) LEFT JOIN arms a ON a.arm_id = r.arm_id
             LEFT JOIN stages s ON s.kind = t.kind AND s.key = t.key
         WHERE r.run_id IN (SELECT unnest($runs::VARCHAR[])) ORDER BY r.position, r.seed, t.position""",
     "metrics": """
-        SELECT r.run_id, a.label AS arm, r.seed, m.split, m.key AS metric, m.value, m.low, m.high, m.n, m.unit,
+        SELECT r.run_id, a.label AS arm, r.seed, (r.config_json::JSON->>'fold')::INTEGER AS fold,
+            m.split, m.key AS metric, m.value, m.low, m.high, m.n, m.unit,
             m.direction, m.interval
         FROM metrics m JOIN runs r USING (run_id) LEFT JOIN arms a ON a.arm_id = r.arm_id
         WHERE r.run_id IN (SELECT unnest($runs::VARCHAR[])) ORDER BY r.position, r.seed, m.split, m.key""",
@@ -68,7 +71,8 @@ _TABLES = {
         WHERE t.experiment_id IN (SELECT experiment_id FROM runs WHERE run_id IN (SELECT unnest($runs::VARCHAR[])))
         ORDER BY t.path, t.line_offset""",
     "predictions": """
-        SELECT r.run_id, a.label AS arm, r.seed, e.split, e.position, e.example_id, e.text, e.target, p.output,
+        SELECT r.run_id, a.label AS arm, r.seed, (r.config_json::JSON->>'fold')::INTEGER AS fold,
+            e.split, e.position, e.example_id, e.text, e.target, p.output,
             s.parsed, s.correct, p.prompt_tokens, p.output_tokens, p.seconds, p.finish
         FROM runs r
         JOIN run_stages pt ON pt.run_id = r.run_id AND pt.kind = 'predictions' AND pt.state = 'complete'

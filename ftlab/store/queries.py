@@ -63,6 +63,13 @@ class RunRow:
     cost: dict[str, float]
     """train_seconds, train_tokens, peak_memory_bytes, trainable_parameters, artifact_bytes, tokens_per_second,
     seconds_per_1k, serving_memory_bytes: as far as its stages tell."""
+    fold: int | None = None
+    """Which fold it held out; None where the data has none."""
+
+    @property
+    def replicate(self) -> str:
+        """What tells it from the other runs of its arm: `seed 0`, or `seed 0, fold 2`."""
+        return f"seed {self.seed}{'' if self.fold is None else f', fold {self.fold}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +188,15 @@ def _runs(cursor: Cursor, experiment_id: str | None, run_id: str | None, planned
             FROM run_stages AS r JOIN wanted USING (run_id) LEFT JOIN stages AS s ON s.kind = r.kind AND s.key = r.key
             GROUP BY run_id)
         SELECT w.run_id, w.arm_id, a.label, a.method_name, a.family, w.seed, w.status, w.reason, w.attempt,
-            w.started_ts, w.finished_ts, w.current, coalesce(s.done, 0), coalesce(s.total, 0), m.metrics, s.summaries
+            w.started_ts, w.finished_ts, w.current, coalesce(s.done, 0), coalesce(s.total, 0), m.metrics, s.summaries,
+            (w.config_json::JSON->>'fold')::INTEGER
         FROM wanted AS w LEFT JOIN arms AS a USING (arm_id) LEFT JOIN measured AS m USING (run_id)
             LEFT JOIN staged AS s USING (run_id)
         ORDER BY w.current DESC, w.position, w.run_id
         """,
         {"experiment": experiment_id, "run": run_id, "planned_only": planned_only},
     ).fetchall()
-    return [RunRow(*(*row[:14], dict(row[14] or {}), _cost(row[15] or []))) for row in found]
+    return [RunRow(*(*row[:14], dict(row[14] or {}), _cost(row[15] or []), row[16])) for row in found]
 
 
 _COSTS = (

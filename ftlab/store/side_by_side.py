@@ -28,6 +28,8 @@ class Column:
     seed: int
     predictions: str
     scores: str | None
+    fold: int | None = None
+    """Which fold it held out: on validation its examples are that fold's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def columns(cursor: Cursor, arm_ids: Sequence[str], split: str) -> dict[str, Col
     """For each arm that has outputs: the first run in the plan's order among those that are furthest."""
     found = cursor.execute(
         """
-        SELECT r.arm_id, r.run_id, r.seed, p.key, s.key
+        SELECT r.arm_id, r.run_id, r.seed, p.key, s.key, (r.config_json::JSON->>'fold')::INTEGER
         FROM runs AS r
         JOIN run_stages AS p
             ON p.run_id = r.run_id AND p.kind = 'predictions' AND p.name = $split AND p.state = 'complete'

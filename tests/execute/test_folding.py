@@ -11,6 +11,7 @@ from test_searching import plan_of
 from ftlab.cli.decide import decide_plan
 from ftlab.cli.run import execute_plan
 from ftlab.cli.status import newest_view
+from ftlab.cli.tables import runs
 from ftlab.decide.facts import Facts, read_facts
 from ftlab.decide.view import DecisionView
 from ftlab.execute.experiments import find_plan
@@ -18,6 +19,8 @@ from ftlab.plan.expand import build_plan, count_runs
 from ftlab.plan.run import Plan
 from ftlab.report.assurance import assurance
 from ftlab.spec.load import parse_spec
+from ftlab.store import queries
+from ftlab.store.side_by_side import columns
 from ftlab.store.snapshot import open_snapshot
 
 SPEC = """
@@ -159,3 +162,14 @@ def test_no_row_of_test_is_in_a_fold(folded: Path) -> None:
 def test_the_same_test_rows_without_folds_are_a_further_look(folded: Path) -> None:
     plain = build_plan(parse_spec(SPEC.replace("{folds: 4}", "{}"), folded / "spec.yaml"))
     assert [one.dataset for one in facts_of(folded).openings] == [plain.runs[0].key("dataset")]
+
+
+def test_a_run_is_told_from_the_others_of_its_arm_by_its_fold(folded: Path) -> None:
+    with open_snapshot(folded / "r") as snapshot:
+        rows = queries.runs(snapshot.cursor(), find_plan(folded / "r").experiment_id)
+        arms = list(dict.fromkeys(row.arm_id for row in rows if row.arm_id))
+        shown = columns(snapshot.cursor(), arms, "validation")
+    assert {row.replicate for row in rows} == {f"seed {seed}, fold {fold}" for seed in (0, 1) for fold in range(4)}
+    assert {(column.seed, column.fold) for column in shown.values()} == {(0, 0)}, "beside each other on the same rows"
+    heads = [column.header for column in runs(rows).columns]
+    assert [str(head) for head in heads[:5]] == ["run", "arm", "seed", "fold", "status"]

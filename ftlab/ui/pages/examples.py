@@ -175,7 +175,8 @@ def _names(here: Here, columns: tuple[Column, ...]) -> list[str]:
         arm = here.arm(column.arm_id)
         label = column.arm_id if arm is None else arm.label
         seed = f", seed {column.seed}" if arm is not None and len(arm.seeds) > 1 else ""
-        names.append(f"{label}{seed}{' (baseline)' if arm is not None and arm.is_baseline else ''}")
+        fold = "" if column.fold is None else f", fold {column.fold}"
+        names.append(f"{label}{seed}{fold}{' (baseline)' if arm is not None and arm.is_baseline else ''}")
     return names
 
 

@@ -26,7 +26,7 @@ def draw(here: Here) -> None:
         parts.empty("No run is planned", "The plan of this experiment holds no run.")
         return
     row = detail.run
-    frame.title(f"{view.name} · run {row.run_id}", f"{frame.label_of(row)}, seed {row.seed}")
+    frame.title(f"{view.name} · run {row.run_id}", f"{frame.label_of(row)}, {row.replicate}")
     parts.chips(
         [
             ("status", parts.status_words(row.status)),
@@ -65,7 +65,7 @@ def _pick(rows: list[RunRow]) -> str:
 
     def label(run_id: str) -> str:
         row = by_id[run_id]
-        return f"{parts.status_words(row.status)}  {parts.plain(frame.label_of(row))}, seed {row.seed} ({run_id})"
+        return f"{parts.status_words(row.status)}  {parts.plain(frame.label_of(row))}, {row.replicate} ({run_id})"
 
     chosen = st.selectbox("Run", ids, format_func=label, key=state.widget_key("run")) or chosen
     state.publish("run", chosen)

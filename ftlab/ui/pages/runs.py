@@ -102,6 +102,7 @@ def table(rows: list[RunRow], view: DecisionView, now: float) -> pd.DataFrame:
             "status": [parts.status_words(row.status) for row in rows],
             "arm": [safe_cell(parts.clip(frame.label_of(row), 200)) for row in rows],
             "seed": [row.seed for row in rows],
+            **({"fold": [row.fold for row in rows]} if any(row.fold is not None for row in rows) else {}),
             "metric": [None if (value := row.metrics.get(key)) is None else value * factor for row in rows],
             "duration": [_duration(row, now) for row in rows],
             "attempt": pd.array([row.attempt for row in rows], dtype="Int64"),
@@ -135,6 +136,7 @@ def _table(here: Here, rows: list[RunRow]) -> None:
             "status": column.TextColumn("Status"),
             "arm": column.TextColumn("Arm"),
             "seed": column.NumberColumn("Seed", width="small"),
+            "fold": column.NumberColumn("Fold", width="small"),
             "metric": column.NumberColumn(f"{safe_markdown(view.metric)}{unit}", format="%.1f" if unit else "%.4g"),
             "duration": column.TextColumn("Duration"),
             "attempt": column.NumberColumn("Attempts", width="small"),
@@ -163,7 +165,7 @@ def _failures(here: Here, rows: list[RunRow]) -> None:
         parts.markup(
             f'<div class="ft"><b>{escape(parts.status_words(row.status))}</b> '
             f"{escape(parts.clip(frame.label_of(row), 120))}, "
-            f'seed {row.seed}<p class="ft-note">{escape(reason)}</p></div>'
+            f'{row.replicate}<p class="ft-note">{escape(reason)}</p></div>'
         )
         here.link("run", f"Open run {row.run_id} →", run=row.run_id)
     if len(failed) > FAILURES_SHOWN:
