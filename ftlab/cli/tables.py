@@ -119,7 +119,8 @@ def print_run(console: Console, detail: RunDetail, classes: Sequence[ClassReport
             _text(f"attempt {attempt.attempt}, {fmt.date(attempt.started_ts)}, {fmt.status(attempt.status)}{reason}")
         )
     for warning in detail.warnings:
-        console.print(_text(f"warning  {fmt.one_line(warning.message, 400)}"))
+        at = "" if warning.step is None else f"at step {fmt.count(warning.step)}: "
+        console.print(_text(f"warning  {at}{fmt.one_line(warning.message, 400)}"))
     _print_config(console, detail.config.get("method") or {})
 
 

@@ -14,6 +14,7 @@ from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.errors import DataError
 from ftlab.evaluate.latency import measure_latency
 from ftlab.evaluate.metrics.make import need_targets
+from ftlab.evaluate.sameness import one_answer
 from ftlab.events import EventType, Reporter, ignore
 from ftlab.plan.opening import TEST
 from ftlab.plan.run import RunConfig
@@ -87,6 +88,11 @@ def predict(
         summary["latency_ms"] = measure_latency(one, len(chats), wanted, tell)
     if need_targets(config.task.metrics):
         predictions = _with_targets(predictions, model, loaded, examples, chats, config, report)
+    same = one_answer([one.output for one in predictions], [example.target for example in examples])
+    if same is not None:
+        warning = {"code": "predictions_all_the_same", "message": same, "step": None}
+        report(EventType.WARNING, **warning)
+        summary["warnings"] = [warning]
     _write(predictions, out / "predictions.parquet")
     (out / "summary.json").write_text(json.dumps(summary, allow_nan=False), encoding="utf-8")
     return summary

@@ -39,11 +39,13 @@ from ftlab.files import write_atomic
 from ftlab.plan.opening import TEST
 from ftlab.plan.run import Plan, RunConfig, StageKey
 from ftlab.search.session import SearchSession
+from ftlab.text import one_line
 
 TICK_SECONDS = 0.25
 """How long the coordinator sleeps at most before it looks at the journals again."""
 GRACE_SECONDS = 60.0
 """A step of training on a slow machine and its checkpoint take no longer; a second Ctrl-C does not wait for it."""
+WARNING_CHARACTERS = 600
 RETRIED = (Status.FAILED, Status.KILLED)
 DONE = (Status.COMPLETE, Status.PRUNED)
 
@@ -226,6 +228,8 @@ class Coordinator:
                 self._fill()
             self._books.check()
             self._display.update(self._progress.state())
+            for warning in self._progress.new_warnings():
+                self._display.note(f"warning: {one_line(warning, WARNING_CHARACTERS)}")
 
     def _judge(self) -> None:
         """Tell the workers which of their runs have become hopeless. A worker obeys at its next step."""

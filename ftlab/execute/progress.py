@@ -122,6 +122,8 @@ class Progress:
         self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._complete: set[str] = set()
         self._ended: dict[str, Status] = {}
+        self._warnings: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def plan(self, plan: Plan) -> None:
         """What there is to do; again when the plan has grown."""
@@ -159,6 +161,12 @@ class Progress:
         if status is not None:
             self._ended[config.run_id] = status
 
+    def new_warnings(self) -> list[str]:
+        """What runs have warned of since the last call, each message once, with the run that said it first."""
+        new = [f"{label}: {message}" for message, label in self._warnings.items() if message not in self._told]
+        self._told.update(self._warnings)
+        return new
+
     def state(self) -> SweepState:
         """Read what the journals have new and sum it up."""
         for follow in self._following.values():
@@ -189,6 +197,8 @@ class Progress:
                     follow.progress = event
                 case EventType.CURVE if (loss := event["values"].get("train/loss")) is not None:
                     follow.progress = {**follow.progress, "loss": loss}
+                case EventType.WARNING:
+                    self._warnings.setdefault(str(event["message"]), follow.label)
                 case EventType.STAGE:
                     done = StageKey(kind=event["kind"], name=event["name"], key=event["key"])
                     self.stage_complete(follow.config, done, float(event["seconds"]))

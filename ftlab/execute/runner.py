@@ -34,6 +34,7 @@ def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attem
         )
         folder = stages.path(stage.kind, stage.key)
         _report_curves(stage, record, folder, report)
+        _report_warnings(stage, record, report)
         report(
             EventType.STAGE,
             kind=stage.kind,
@@ -109,6 +110,13 @@ def _report_curves(stage: StageKey, record: StageRecord, folder: Path, report: R
     for step, values in _curve_points(folder / CURVES_FILE):
         if record.cached or step <= resumed_from:
             report(EventType.CURVE, step=step, values=values)
+
+
+def _report_warnings(stage: StageKey, record: StageRecord, report: Reporter) -> None:
+    """Tell what went less than well in work that this attempt has not done: its journal is all that is shown of it."""
+    if stage.kind in ("weights", "predictions") and record.cached:
+        for found in record.summary.get("warnings", []):
+            report(EventType.WARNING, code=found["code"], message=found["message"], step=found["step"])
 
 
 def _curve_points(file: Path) -> Iterator[tuple[int, dict[str, float]]]:

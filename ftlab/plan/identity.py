@@ -26,6 +26,10 @@ NOT_IN_WEIGHTS = frozenset({"checkpoints", "decode", "prompt"})
 """Fields of a method that cannot change trained weights: how often progress is saved, and how answers are read off. The
 chat counts too, but as the resolved messages: a method's own `prompt` or the task's."""
 
+ADDED_LATER = {"on_diverge": "warn"}
+"""Fields of a method that came after results were stored, with the value that stands for what was done before. With it
+they count in no identity, so that what is stored keeps its name."""
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no blanks, and one spelling per number: equal values give equal text.
@@ -62,7 +66,7 @@ def arm_id(experiment: str, method_name: str, model: ModelRef, method: dict[str,
         "experiment": experiment,
         "method_name": method_name,
         "model": _model(model),
-        "method": method,
+        "method": _as_before(method),
         "shared": shared,
     }
     return f"a{digest(identity, 12)}"
@@ -88,7 +92,7 @@ def search_id(
         "experiment": experiment,
         "search": method_name,
         "model": _model(model),
-        "fields": fields,
+        "fields": _as_before(fields),
         "shared": shared,
     }
     return f"s{digest(identity, 12)}"
@@ -129,13 +133,14 @@ def weights_key(
     """The base, the data, the chat it is trained on, every field of the method that training reads, and the seed.
 
     Fields of `NOT_IN_WEIGHTS` are left out: choosing labels instead of generating them must not train again.
+    `on_diverge: stop` counts: it may keep other weights, and must not take over those that it would have refused.
     """
     return digest(
         {
             "stage": ["weights", WEIGHTS_VERSION],
             "model": _model(model),
             "dataset": dataset,
-            "method": {name: value for name, value in method.items() if name not in NOT_IN_WEIGHTS},
+            "method": {name: value for name, value in _as_before(method).items() if name not in NOT_IN_WEIGHTS},
             "messages": messages,
             "seed": seed,
         }
@@ -204,6 +209,10 @@ def benchmark_key(weights: str, task: str, version: str, benchmarks: BenchmarkSp
 def _splits(data: DataRef) -> dict[str, Any]:
     """The split rule without its folds, which count where a fold is taken."""
     return data.spec.splits.model_dump(mode="json", exclude={"folds"})
+
+
+def _as_before(method: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in method.items() if name not in ADDED_LATER or value != ADDED_LATER[name]}
 
 
 def _model(model: ModelRef) -> dict[str, str]:

@@ -180,6 +180,10 @@ class TrainFields(Block):
     """Which weights become the result: the last, or those with the lowest validation loss."""
     checkpoints: Annotated[int, Field(ge=0)] = 1
     """How many checkpoints are written on the way, evenly, so that a killed run resumes."""
+    on_diverge: Literal["warn", "stop"] = "warn"
+    """When gradients explode, the validation loss rises while the training loss falls, or nothing is learnt: say so, or
+    `stop` the run early too. It fails then; with `keep: best` it goes on with the best weights, if something was
+    learnt. A loss that is not a number always fails the run."""
 
 
 class TrainSpec(TrainFields):
@@ -342,7 +346,7 @@ class ExperimentSpec(Block):
     """The candidates by name. Any field may hold `{grid: [...]}`; `variants: [...]` couples several fields."""
     train: TrainSpec = TrainSpec()
     """Defaults for every trained method."""
-    seeds: Annotated[list[Seed], Field(min_length=1)] | SeedRace = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] | SeedRace = Field(default=[0])
     """One replicate of every arm per seed; `{top: 3, count: 5}` gives the leading arms alone more than the first."""
     benchmarks: BenchmarkSpec = BenchmarkSpec()
     """General benchmarks, measured on every arm and on the base."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ftlab.errors import TrainingError
 from ftlab.events import EventType, Reporter, RunCancelled, RunPruned
 from ftlab.spec.schema import EarlyStopping, TrainFields
+from ftlab.train import health
 from ftlab.train.meter import Meter
 from ftlab.train.step import Validation
 
@@ -22,9 +25,6 @@ CURVE_POINTS = 200
 
 PROGRESS_SECONDS = 0.25
 """Progress is reported at most this often, and at the end."""
-
-OVERFIT = 0.05
-"""A validation loss that ends this share above its lowest is worth a warning."""
 
 
 @dataclass
@@ -55,6 +55,8 @@ class Progress:
     """The last validation loss that early stopping counted as an improvement."""
     without_improvement: int = 0
     stopped_early: bool = False
+    found: list[health.Finding] = field(default_factory=list)
+    """All that went wrong, each code once."""
 
     def to_bytes(self) -> bytes:
         """As JSON; floats keep every bit."""
@@ -65,6 +67,7 @@ class Progress:
         """From a verified checkpoint."""
         fields = json.loads(path.read_bytes())
         fields["curves"] = [(int(step), str(key), float(value)) for step, key, value in fields["curves"]]
+        fields["found"] = [health.Finding(**finding) for finding in fields.get("found", [])]
         return cls(**fields)
 
 
@@ -98,6 +101,8 @@ class Watch(TrainerCallback):
 
     `validate` measures the validation loss. `kept` holds the best weights so far, on the CPU, if `keep_best` says so.
     `cancelled` is what the reporter raised after a step: a checkpoint is written first, for the caller to raise then.
+    With `stop_on_diverge` the first thing that goes wrong ends the training: with the best weights where some are kept
+    and something was learnt, else with a TrainingError.
     """
 
     def __init__(
@@ -111,6 +116,7 @@ class Watch(TrainerCallback):
         trained: dict[str, torch.Tensor],
         early_stopping: EarlyStopping | None,
         keep_best: bool,
+        stop_on_diverge: bool,
     ) -> None:
         self.progress = progress
         self.kept: dict[str, torch.Tensor] | None = None
@@ -123,15 +129,18 @@ class Watch(TrainerCallback):
         self._trained = trained
         self._early_stopping = early_stopping
         self._keep_best = keep_best
+        self._stop_on_diverge = stop_on_diverge
         self._reported = 0.0
 
     def replay(self) -> None:
-        """Report the curves of the attempts before this one, so that this attempt shows its training whole."""
+        """Report the curves and warnings of the attempts before this one, so that this one shows its training whole."""
         points: dict[int, dict[str, float]] = {}
         for step, key, value in self.progress.curves:
             points.setdefault(step, {})[key] = value
         for step, values in points.items():
             self._report(EventType.CURVE, step=step, values=values)
+        for finding in self.progress.found:
+            self._report(EventType.WARNING, **asdict(finding))
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock: optimizer, schedule and checkpoint are in place."""
@@ -157,6 +166,7 @@ class Watch(TrainerCallback):
         if values:
             self.progress.curves += [(step, key, value) for key, value in values.items()]
             self._report(EventType.CURVE, step=step, values={**values, **(self._spent() if scores else {})}, **scores)
+            self._watch_health()
         if self.progress.stopped_early:
             control.should_training_stop = True
         elif step in self._schedule.checkpoints:
@@ -179,27 +189,44 @@ class Watch(TrainerCallback):
 
     def finish(self) -> None:
         """Say what in the course of the training a user should know of."""
-        training = self._curve("train/loss")
-        quarter = len(training) // 4
-        if quarter:
-            first = sum(value for _, value in training[:quarter]) / quarter
-            last = sum(value for _, value in training[-quarter:]) / quarter
-            if last >= first:
-                self._warn(
-                    "loss_not_falling",
-                    f"the training loss did not fall: {first:.3g} in the first quarter of the steps, {last:.3g} in "
-                    "the last; try another learning_rate",
-                    training[-1][0],
-                )
-        validation = self._curve("validation/loss")
-        best, ending = self.progress.best_loss, validation[-1][1] if validation else 0.0
-        if best is not None and not self._keep_best and ending > best * (1 + OVERFIT):
-            self._warn(
-                "overfitting",
-                f"the validation loss rose from {best:.3g} at step {self.progress.best_step} to {ending:.3g} at the "
-                "end; train for fewer epochs or set keep: best",
-                validation[-1][0],
-            )
+        self._tell(health.ended_unlearnt(self._curve("train/loss")))
+        if not self._keep_best:
+            self._tell(health.ended_overfitted(self._curve("validation/loss")))
+
+    def not_finite(self, message: str, step: int) -> TrainingError:
+        """The error that ends a training in which a number is none any more, told as a warning too."""
+        self._tell(health.Finding("not_finite", message, step))
+        return TrainingError(message)
+
+    def _watch_health(self) -> None:
+        training, norms = self._curve("train/loss"), self._curve("train/grad_norm")
+        self._react(health.exploding(norms, training))
+        # Weights that are the best so far are not hurt by what comes after them.
+        if not self._keep_best or self._stop_on_diverge:
+            self._react(health.overfitting(training, self._curve("validation/loss")))
+        self._react(health.plateau(training, self._schedule.total))
+
+    def _react(self, finding: health.Finding | None) -> None:
+        """Tell of something that goes wrong, once, and end the training if that was asked for."""
+        if finding is None or self._knows(finding):
+            return
+        if not self._stop_on_diverge:
+            self._tell(finding)
+        elif self.kept is not None and finding.code != "loss_not_falling":
+            kept = f"; stopped here, and the best weights, of step {self.progress.best_step}, are kept"
+            self._tell(replace(finding, message=finding.message + kept))
+            self.progress.stopped_early = True
+        else:
+            self._tell(finding)
+            raise TrainingError(f"stopped at step {finding.step} by on_diverge: {finding.message}")
+
+    def _tell(self, finding: health.Finding | None) -> None:
+        if finding is not None and not self._knows(finding):
+            self.progress.found.append(finding)
+            self._report(EventType.WARNING, **asdict(finding))
+
+    def _knows(self, finding: health.Finding) -> bool:
+        return any(known.code == finding.code for known in self.progress.found)
 
     def _training_point(self, step: int) -> dict[str, float]:
         losses = self.progress.losses
@@ -215,6 +242,9 @@ class Watch(TrainerCallback):
         return values
 
     def _note_validation(self, step: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            message = f"the validation loss is not a number any more at step {step}; try a lower learning_rate"
+            raise self.not_finite(message, step)
         progress = self.progress
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, step
@@ -245,6 +275,3 @@ class Watch(TrainerCallback):
 
     def _curve(self, key: str) -> Sequence[tuple[int, float]]:
         return [(step, value) for step, name, value in self.progress.curves if name == key]
-
-    def _warn(self, code: str, message: str, step: int) -> None:
-        self._report(EventType.WARNING, code=code, message=message, step=step)

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PrinterCallback
 
-from ftlab.errors import DataError, OutOfMemoryError, TrainingError, UsageError, first_line
+from ftlab.errors import DataError, OutOfMemoryError, UsageError, first_line
 from ftlab.events import EventType, Reporter
 from ftlab.files import storage_errors
 from ftlab.methods.base import Method
@@ -62,8 +63,9 @@ def train_sft(
     without loading, validation and checkpoints; `peak_memory_bytes` is the most that the process (on a GPU, torch)
     held.
 
-    Raises TrainingError when the loss or a gradient is not a number any more, OutOfMemoryError, UsageError for a config
-    that cannot be followed, DataError without training rows, and StorageError when the disk is full.
+    Raises TrainingError when the loss or a gradient is not a number any more or `on_diverge` stops the training,
+    OutOfMemoryError, UsageError for a config that cannot be followed, DataError without training rows, and StorageError
+    when the disk is full.
     """
     _check(config, train, validation)
     rows = _fit(train, config.max_length, report)
@@ -114,8 +116,6 @@ def _train(
 
     def validate() -> Validation:
         found = validation_loss(model, batches, base.device)
-        if not math.isfinite(found.loss):
-            raise TrainingError("the validation loss is not a number any more; try a lower learning_rate")
         by_place = zip((row for batch in places for row in batch), found.rows, strict=True)
         return Validation(found.loss, [loss for _, loss in sorted(by_place)])
 
@@ -141,6 +141,7 @@ def _train(
         trainer.trained,
         early_stopping=config.early_stopping,
         keep_best=config.keep == "best",
+        stop_on_diverge=config.on_diverge == "stop",
     )
     trainer.watch = watch
     trainer.remove_callback(PrinterCallback)
@@ -168,6 +169,7 @@ def _train(
         "best_step": progress.best_step,
         "resumed_from_step": checkpoint.step_of(resumed) if resumed else None,
         "stopped_early": progress.stopped_early,
+        "warnings": [asdict(finding) for finding in progress.found],
     }, progress
 
 

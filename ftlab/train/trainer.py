@@ -87,11 +87,13 @@ class AnswerTrainer(SFTTrainer):
     def _finite(self, what: str, value: torch.Tensor) -> float:
         number = float(value)
         if not math.isfinite(number):
-            raise TrainingError(
+            message = (
                 f"the {what} became {'not a number' if math.isnan(number) else 'infinite'} at step "
                 f"{self.state.global_step + 1} of {self.state.max_steps}, at a learning rate of "
                 f"{self._get_learning_rate():.3g}; try a lower learning_rate or a longer warmup_ratio"
             )
+            step = self.state.global_step + 1
+            raise TrainingError(message) if self.watch is None else self.watch.not_finite(message, step)
         return number
 
     def floating_point_ops(self, inputs: Any) -> int:

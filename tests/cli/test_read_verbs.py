@@ -9,6 +9,9 @@ import pytest
 
 from ftlab.cli.main import main
 from ftlab.decide.compare import update_comparisons
+from ftlab.events import EventType
+from ftlab.execute.experiments import find_plan
+from ftlab.store.journal import EventWriter
 from ftlab.store.ledger import Ledger
 from ftlab.testing.journals import make_results
 
@@ -224,3 +227,27 @@ def test_hostile_results_reach_no_terminal(capsys: pytest.CaptureFixture[str], t
         assert "\x1b" not in out
         assert "\x07" not in out
     assert "<script>" in out
+
+
+def test_a_warning_of_a_training_is_in_show_with_its_step_and_in_every_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    make_results(tmp_path, examples=20, items=20)
+    plan = find_plan(tmp_path)
+    trained = next(run for run in plan.runs if run.key("weights"))
+    newest = max((tmp_path / trained.experiment_id / "runs" / trained.run_id).glob("a*/events.jsonl"))
+    with EventWriter(newest) as write:
+        write(EventType.WARNING, code="overfitting", message="it learns by heart", step=8)
+    _publish(tmp_path)
+    monkeypatch.setenv("FTLAB_RESULTS", str(tmp_path))
+    assert main(["show", trained.run_id]) == 0
+    assert "warning  at step 8: it learns by heart" in capsys.readouterr().out
+    assert main(["show", trained.run_id, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["warnings"]
+    assert ("overfitting", 8) in [(one["code"], one["step"]) for one in found]
+    for ending in ("html", "md", "json"):
+        path = tmp_path / f"report.{ending}"
+        assert main(["report", "-o", str(path)]) == 0
+        assert "it learns by heart" in path.read_text()
+    assert main(["show", "latest"]) == 0
+    assert "it learns by heart" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from ftlab.data.prompts import few_shot_messages, shots_for
 from ftlab.data.records import Dataset, Example
 from ftlab.errors import DataError
+from ftlab.evaluate import predict as predict_module
 from ftlab.evaluate.predict import MARGIN, predict
 from ftlab.evaluate.score import read_answers
 from ftlab.events import EventType
@@ -203,3 +205,21 @@ def test_how_likely_targets_are_is_stored_where_a_metric_asks(tiny: LoadedModel,
     nats = [-row["target_logprob"] / row["target_tokens"] for row in rows]
     assert [answer.target_nats for answer in answers] == pytest.approx(nats)
     assert {answer.target_nats for answer in read_answers(dataset(), tmp_path / "plain")} == {None}
+
+
+def test_a_model_that_gives_one_answer_only_is_warned_of(
+    tiny: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    varied = dataset(24)
+    data = Dataset({**varied.splits, "validation": varied.splits["train"]}, LABELS)
+    outputs = {"a": "red", "b": None}
+    for name, output in outputs.items():
+
+        def answer(*arguments: Any, output: str | None = output, real: Any = predict_module._choose) -> Any:
+            return [replace(one, output=output or f"{place}") for place, one in enumerate(real(*arguments))]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(predict_module, "_choose", answer)
+            _, _, events = run(tiny, config(tiny, "choose"), tmp_path / name, data)
+        codes = [fields["code"] for kind, fields in events if kind is EventType.WARNING]
+        assert codes == (["predictions_all_the_same"] if output else [])

@@ -160,3 +160,30 @@ def test_a_dead_worker_is_closed_in_its_place(tmp_path: Path) -> None:
     end = read_end(outcome.ends[0].attempt)
     assert end is not None
     assert (end.status, end.reason) == (Status.KILLED, "killed by SIGKILL")
+
+
+class Noting(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Warns(Scripted):
+    """Every run warns before it ends."""
+
+    def poll(self, timeout: float) -> list[Finished]:
+        for handle in self._running[:1]:
+            with EventWriter(handle.attempt / "events.jsonl") as write:
+                write(EventType.WARNING, code="overfitting", message="by heart\x1b[2J", step=8)
+        return super().poll(timeout)
+
+
+def test_what_runs_warn_of_is_noted_once_and_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    plan = fake_plan({"a": {**TRAINED, "quality": 0.1}, "b": {**TRAINED, "quality": 0.2}})
+    display, executor = Noting(), Warns(1, lambda name, number: Status.FAILED)
+    Coordinator(plan, tmp_path, executor, Bookkeeping(NoBooks()), display).run()
+    (note,) = display.notes
+    assert note.startswith("warning: a: by heart")
+    assert "\x1b" not in note

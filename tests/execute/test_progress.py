@@ -81,6 +81,20 @@ def test_a_running_run_is_followed_through_its_journal(plan: Plan, tmp_path: Pat
     assert progress.is_complete(weights)
 
 
+def test_a_warning_is_new_once_and_names_the_run(plan: Plan, tmp_path: Path) -> None:
+    progress = Progress(plan, 1)
+    warned = {"code": "overfitting", "message": "it learns by heart", "step": 8}
+    for config in plan.runs[:2]:
+        attempt = create_attempt(tmp_path, config)
+        progress.started(config, attempt)
+        with EventWriter(attempt / "events.jsonl") as write:
+            write(EventType.WARNING, **warned)
+    progress.ended(plan.runs[0], Status.COMPLETE)
+    assert progress.new_warnings() == ["a: it learns by heart"], "of a run that has ended meanwhile, too"
+    progress.state()
+    assert progress.new_warnings() == [], "another run says the same"
+
+
 def test_what_was_never_measured_is_projected_from_what_runs(plan: Plan, tmp_path: Path, monkeypatch) -> None:
     done, running = plan.runs[0], plan.runs[1]
     progress = Progress(plan, 1)

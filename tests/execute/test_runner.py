@@ -85,3 +85,15 @@ def test_what_a_stage_raises_goes_through_and_the_stages_before_it_stand(tmp_pat
     stages = StageStore(tmp_path)
     complete = {stage.kind for stage in plan.runs[0].stages if stages.complete(stage.kind, stage.key)}
     assert complete == {"dataset", "weights", "predictions"}
+
+
+@pytest.mark.parametrize("kind", ["weights", "predictions"])
+def test_what_went_less_than_well_is_told_by_every_attempt_that_uses_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warning = {"code": "overfitting", "message": "it learns by heart", "step": 3}
+    real = getattr(FakePipeline, kind)
+    monkeypatch.setattr(FakePipeline, kind, lambda *arguments: {**real(*arguments), "warnings": [warning]})
+    plan = fake_plan({"a": TRAINED})
+    assert execute(plan, tmp_path).of(EventType.WARNING) == [], "whoever computes tells it while it computes"
+    assert execute(plan, tmp_path, "a2").of(EventType.WARNING) == [warning]

@@ -77,6 +77,7 @@ def weights(**changes: Any) -> str:
         {"dataset": "other"},
         {"method": {**METHOD, "r": 16}},
         {"method": {**METHOD, "type": "full"}},
+        {"method": {**METHOD, "on_diverge": "stop"}},
         {"messages": [{"role": "user", "content": "other"}]},
         {"seed": 1},
     ],
@@ -90,12 +91,21 @@ def test_what_changes_training_changes_the_weights_key(changes: dict[str, Any]) 
     [
         {"method": {**METHOD, "decode": "choose"}},
         {"method": {**METHOD, "checkpoints": 5}},
+        {"method": {**METHOD, "on_diverge": "warn"}},
         {"method": {**METHOD, "epochs": 2}},
         {"model": MODEL.model_copy(update={"source": "elsewhere", "folder": "/tmp/model"})},
     ],
 )
 def test_what_does_not_change_training_keeps_the_weights_key(changes: dict[str, Any]) -> None:
     assert weights(**changes) == weights()
+
+
+def test_fields_that_came_later_rename_no_arm_until_they_are_used() -> None:
+    def arm(**fields: Any) -> str:
+        return identity.arm_id("e", "lora", MODEL, {**METHOD, **fields}, {})
+
+    assert arm(**identity.ADDED_LATER) == arm()
+    assert arm(on_diverge="stop") != arm()
 
 
 def predictions(**changes: Any) -> str:
