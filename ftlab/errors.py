@@ -117,7 +117,8 @@ class OutOfMemoryError(FtlabError):
 
 
 class TrainingError(FtlabError):
-    """Training cannot go on: its loss is no longer a number. The attempt ends as `failed`; the sweep goes on."""
+    """Training cannot go on: its loss is no longer a number, or `on_diverge` ends it. The attempt ends as `failed`; the
+    sweep goes on."""
 
 
 @contextmanager
@@ -141,6 +142,20 @@ def gathered(faults: list[Fault], *at: str | int) -> Iterator[None]:
             yield
     except (DataError, ModelError, FetchError, UnknownNameError) as error:
         faults += error.faults
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of whatever library, says that memory ran out.
+
+    torch says it by a class of its own on a GPU, and by a RuntimeError of its allocator on the CPU; the system by an
+    OSError. No import of torch is needed to tell.
+    """
+    if isinstance(error, (MemoryError, OutOfMemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if not isinstance(error, (RuntimeError, OSError)):
+        return False
+    said = str(error).lower()
+    return any(sign in said for sign in ("allocate memory", "not enough memory", "alloc_failed"))
 
 
 def first_line(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ftlab.errors import FtlabError, OutOfMemoryError, StorageError
+from ftlab.errors import FtlabError, StorageError, is_out_of_memory
 from ftlab.events import EventType, Reporter, RunCancelled, RunPruned, Status
 from ftlab.execute.attempts import hold_lease, number, read_config, read_end
 from ftlab.execute.base import CANCELLED_REASON
@@ -147,18 +147,11 @@ def describe_end(error: BaseException | None) -> tuple[Status, str | None]:
         return Status.PRUNED, _sentence(error, "given up by its search")
     if isinstance(error, (RunCancelled, KeyboardInterrupt)):
         return Status.CANCELLED, CANCELLED_REASON
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return Status.OOM, _sentence(error, "the run needed more memory than there is")
     if isinstance(error, FtlabError):
         return Status.FAILED, _sentence(error, type(error).__name__)
     return Status.FAILED, f"{type(error).__name__}: {_sentence(error, 'no message')}"[:REASON_CHARACTERS]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, OutOfMemoryError)):
-        return True
-    # torch says it in two ways: an exception of its own on a GPU, a RuntimeError of its allocator on the CPU.
-    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _sentence(error: BaseException, otherwise: str) -> str:

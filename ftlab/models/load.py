@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
-from ftlab.errors import ModelError, first_line
+from ftlab.errors import ModelError, first_line, is_out_of_memory
 from ftlab.plan.run import ModelRef
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_model(ref: ModelRef, folder: Path, threads: int | None = None) -> Loade
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise  # nothing is wrong with the model
         raise ModelError(
             f"model {ref.source}: {folder} cannot be loaded as a causal language model in safetensors "

@@ -308,7 +308,7 @@ class SeedRace(Block):
     """How many arms of each method get more seeds."""
     count: Annotated[int, Field(ge=2, le=100)] = 5
     """How many seeds such an arm has in the end, the first ones included."""
-    first: Annotated[list[Seed], Field(min_length=1)] = [0]
+    first: Annotated[list[Seed], Field(min_length=1)] = Field(default=[0])
     """The seeds that every arm runs with; the further ones are the smallest numbers that are not among them."""
 
     @property

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PrinterCallback
 
-from ftlab.errors import DataError, OutOfMemoryError, UsageError, first_line
+from ftlab.errors import DataError, OutOfMemoryError, UsageError, first_line, is_out_of_memory
 from ftlab.events import EventType, Reporter
 from ftlab.files import storage_errors
 from ftlab.methods.base import Method
@@ -264,7 +264,7 @@ def _memory_errors(config: TrainedConfig, rows: Sequence[ChatIds]) -> Iterator[N
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         longest = max(len(row) for row in rows)
         raise OutOfMemoryError(
@@ -272,13 +272,6 @@ def _memory_errors(config: TrainedConfig, rows: Sequence[ChatIds]) -> Iterator[N
             f"({first_line(error)}); lower batch_size and raise "
             "gradient_accumulation_steps by as much, or lower max_length"
         ) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # The CPU's allocator raises a bare RuntimeError.
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return any(sign in str(error) for sign in ("DefaultCPUAllocator", "not enough memory"))
 
 
 def _write_curves(progress: Progress, path: Path) -> None:
