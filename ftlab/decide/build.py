@@ -13,6 +13,7 @@ from ftlab import text
 from ftlab.data.groups import group_names
 from ftlab.decide.compare import paired
 from ftlab.decide.costs import read_summaries
+from ftlab.decide.course import with_courses
 from ftlab.decide.drift import changed_answers
 from ftlab.decide.economics import with_economics
 from ftlab.decide.facts import ArmFacts, Facts, read_facts
@@ -87,6 +88,7 @@ def _view(
     summaries = read_summaries(cursor, (*facts.arms, *facts.bases))
     stored = comparisons(cursor, facts, split, baseline)
     views = [arm_view(facts, arm, split, rule, baseline, stored, summaries) for arm in facts.arms_on(split)]
+    views = with_courses(cursor, facts, views, summaries)
     if split == TEST:
         views = with_selection(cursor, facts, views)
     horizon = facts.decision.get("horizon_requests")

@@ -5,6 +5,7 @@ Families of rows, each row with a hash of the stage keys it came from (`inputs`)
 - an arm against the best prompting arm, one row for each metric. Rows of the decision metric belong together: their
   intervals are simultaneous and their p values are Holm's, so their `inputs` name every arm of the table;
 - an arm against the base weights on the items of one benchmark, one row for each measure whose loss closes the gate;
+- the same in the course of its training, one row for each point (its `split`): drawn, and never tested;
 - the drift of an arm against the base weights: measures that close none, whose intervals hold together;
 - the best arm of each trained method on parts of the rows (`ftlab.decide.slices`);
 - of the decision metric, what `ftlab.decide.standing` says: the chance to be the best, equivalence, non-inferiority.
@@ -57,7 +58,8 @@ _DECIMALS = 12
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row. `task` is the benchmark of a `benchmark` or `drift` row, else empty, as is `split` there."""
+    """One row. `task` is the benchmark of a `benchmark`, `course` or `drift` row, else empty, as is `split` there, but
+    for the point of a `course` row."""
 
     experiment_id: str
     kind: str
@@ -156,6 +158,7 @@ def _work(
                 for measure in measures[base]:
                     if measure.gated:
                         yield _benchmark(connection, facts, task, measure, arm, base)
+                        yield from _course(connection, facts, task, measure, arm, base)
                     else:
                         drifting.append((arm, measure, base))
         if drifting:
@@ -240,17 +243,35 @@ def _single(
     return {("method", metric, split, arm.arm_id, "", inputs)}, compute
 
 
-def _benchmark(
+def _course(
     connection: duckdb.DuckDBPyConnection, facts: Facts, task: str, measure: Measure, arm: ArmFacts, base: str
+) -> Iterable[tuple[set[Slot], Callable[[], list[Comparison]]]]:
+    """The arm against the base at every point of its training that is measured."""
+    for (asked, point), stage in facts.course.items():
+        if asked == task and arm.keys("benchmark", stage):
+            yield _benchmark(connection, facts, task, measure, arm, base, stage, point)
+
+
+def _benchmark(
+    connection: duckdb.DuckDBPyConnection,
+    facts: Facts,
+    task: str,
+    measure: Measure,
+    arm: ArmFacts,
+    base: str,
+    stage: str = "",
+    point: str = "",
 ) -> tuple[set[Slot], Callable[[], list[Comparison]]]:
-    keys, metric = arm.keys("benchmark", task), measure.metric
+    """One measure of one benchmark; of `stage`, at `point` of the training, where they are given."""
+    kind, stage = ("course" if point else "benchmark"), stage or task
+    keys, metric = arm.keys("benchmark", stage), measure.metric
     lower = measure.direction == "lower"
-    mine = _keys_by_seed(arm, "benchmark", task)
+    mine = _keys_by_seed(arm, "benchmark", stage)
     inputs = digest([*_version(facts), "benchmark", task, metric, mine, base, *(["lower"] if lower else [])])
 
     def compute() -> list[Comparison]:
         scores = item_scores(connection, [base, *keys], metric)
-        after = seed_rows(arm, "benchmark", task, scores)
+        after = seed_rows(arm, "benchmark", stage, scores)
         before = scores.get(base)
         if before is None or after is None:
             return []
@@ -260,9 +281,9 @@ def _benchmark(
         else:
             sign, models = -1.0 if lower else 1.0, Blocks(models=facts.folds)
             pair = on_shared(arm, before[None, :], after, sign, _seed(inputs), models)
-        return [_row(facts, "benchmark", metric, "", task, arm, pair, inputs)]
+        return [_row(facts, kind, metric, point, task, arm, pair, inputs)]
 
-    return {("benchmark", metric, "", arm.arm_id, task, inputs)}, compute
+    return {(kind, metric, point, arm.arm_id, task, inputs)}, compute
 
 
 def _drift(

@@ -166,6 +166,8 @@ class Facts:
     judge: JudgeSpec | None = None
     judgements: Mapping[str, JudgeRecord] = field(default_factory=dict)
     """What the judge said of the answers at hand, by split."""
+    course: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What the benchmark stages in the course of a training are called, by task and point, in their order."""
     bases: tuple[ArmFacts, ...] = ()
     """The base models themselves, where they have runs of their own: benchmarked, and no candidates."""
 
@@ -355,6 +357,12 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
         looks_at_other_splits=elsewhere,
         arms=tuple(arm for arm in arms if arm.family != BASE_FAMILY),
         bases=tuple(arm for arm in arms if arm.family == BASE_FAMILY),
+        course={
+            (stage["task"], stage["point"]): stage["name"]
+            for run in runs
+            for stage in run["stages"]
+            if stage.get("point")
+        },
     )
     return with_judge(cursor, facts, plan)
 

@@ -115,6 +115,28 @@ class BenchmarkChange(ViewPart):
     is a difference of -0.1."""
 
 
+class CoursePoint(ViewPart):
+    """One point of a training at which a benchmark was asked."""
+
+    point: str
+    """`25%` of the training, `best` (its lowest validation loss) or `last`."""
+    step: float
+    """Optimizer steps before it; the mean over the arm's runs."""
+    change: Estimate
+    """Against the base on the same items, as the measure itself moved."""
+
+
+class Course(ViewPart):
+    """One benchmark in the course of a training, the points in the order of their steps."""
+
+    task: str
+    unit: str
+    """What the changes are counted in."""
+    result: str
+    """The point whose weights are the arm's result."""
+    points: list[CoursePoint]
+
+
 class Drift(ViewPart):
     """A measure of default behaviour that closes no gate unless the spec names it."""
 
@@ -227,6 +249,8 @@ class ArmView(ViewPart):
     benchmarks: list[BenchmarkChange]
     drift: list[Drift] = []
     """How default behaviour moved against the base."""
+    courses: list[Course] = []
+    """Benchmarks in the course of the training; empty where the spec asks for none."""
     cost: Cost
     economics: Economics = Economics()
     config: dict[str, Any]

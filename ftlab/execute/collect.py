@@ -15,10 +15,10 @@ from typing import Literal
 
 from ftlab.execute.attempts import list_attempts, run_folder
 from ftlab.execute.coordinator import run_is_done
-from ftlab.execute.runner import CURVES_FILE
+from ftlab.execute.course import CURVES_FILE
 from ftlab.execute.stages import StageStore
 from ftlab.files import storage_errors
-from ftlab.plan.run import Plan, RunConfig
+from ftlab.plan.run import Plan, RunConfig, StageKind
 
 What = Literal["weights", "checkpoints", "leavings"]
 
@@ -52,7 +52,7 @@ def remove(results: Path, removals: Sequence[Removal]) -> int:
     freed = 0
     for removal in removals:
         if removal.what == "weights":
-            freed += stages.collect("weights", removal.path.name, (CURVES_FILE,))
+            freed += stages.collect(removal.path.parent.name, removal.path.name, (CURVES_FILE,))
         else:
             with storage_errors(removal.path):
                 shutil.rmtree(removal.path)
@@ -61,20 +61,21 @@ def remove(results: Path, removals: Sequence[Removal]) -> int:
 
 
 def _weights(results: Path, plans: Sequence[Plan], keep: Collection[str], stages: StageStore) -> Iterator[Removal]:
-    labels: dict[str, str] = {}
-    needed = set(keep)
+    """Results of trainings, and what was kept of their course: that served its benchmarks, whoever won."""
+    labels: dict[tuple[StageKind, str], str] = {}
+    needed = {("weights", key) for key in keep}
+    kinds: tuple[StageKind, ...] = ("weights", "candidates")
     for plan in plans:
         names = {arm.arm_id: arm.label for arm in plan.arms}
         for config in plan.runs:
-            key = config.key("weights")
-            if key is None:
-                continue
-            labels.setdefault(key, f"{names[config.arm_id]}, seed {config.seed}")
-            if not run_is_done(config, results, stages):
-                needed.add(key)
-    for key, label in labels.items():
-        record = stages.complete("weights", key)
-        if record is None or key in needed:
+            found = [(kind, key) for kind in kinds if (key := config.key(kind)) is not None]
+            for one in found:
+                labels.setdefault(one, f"{names[config.arm_id]}, seed {config.seed}")
+            if found and not run_is_done(config, results, stages):
+                needed.update(found)
+    for (kind, key), label in labels.items():
+        record = stages.complete(kind, key)
+        if record is None or (kind, key) in needed:
             continue
         size = sum(
             path.stat().st_size

@@ -26,6 +26,13 @@ class Pipeline(Protocol):
     def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
         """Train. `checkpoints` outlives a killed attempt: whole checkpoints found there are continued from."""
 
+    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+        """Train as `weights` does, and keep the weights at every point of `config.points` besides the result.
+
+        `out` gets one folder for each of them, and the summary's `points` says which and after how many steps:
+        `{"25%": {"folder": "p0", "step": 12}, ...}`, the result by the name of `keep`.
+        """
+
     def predictions(
         self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter
     ) -> Summary:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ftlab.data.dataset import Dataset, Example
     from ftlab.models.chat import ChatIds
     from ftlab.models.load import LoadedModel
+    from ftlab.train.candidates import Candidates
     from ftlab.train.meter import PeakMemory
 
 
@@ -60,6 +61,24 @@ class RealPipeline:
 
     def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
         """Train on the rows of train, with the loss on the target's tokens; validation rows measure the loss only."""
+        return self._train(config, dataset, out, checkpoints, report, None)
+
+    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+        """The same training, its weights kept at every point of the run besides the result."""
+        from ftlab.train.candidates import points_of
+
+        wanted = points_of(config.points, config.benchmarks.shares(), config.method["keep"], checkpoints)
+        return self._train(config, dataset, out, checkpoints, report, wanted)
+
+    def _train(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        candidates: Candidates | None,
+    ) -> Summary:
         from ftlab.train.sft import train_sft
 
         base = self._load(config.model, report)
@@ -69,7 +88,9 @@ class RealPipeline:
             raise TypeError(f"method {method.name} has weights to train, but its Config is no TrainedConfig")
         rows = self._dataset(dataset)
         train, validation = (_tokenized(config, base, rows, rows.splits[split]) for split in ("train", "validation"))
-        return train_sft(base, method, method_config, train, validation, config.seed, out, checkpoints, report)
+        return train_sft(
+            base, method, method_config, train, validation, config.seed, out, checkpoints, report, candidates
+        )
 
     def predictions(
         self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter

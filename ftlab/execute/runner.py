@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.events import EventType, Reporter
+from ftlab.execute.course import CURVES_FILE, copy_benchmark, measured_already, point_folder, take_result
 from ftlab.execute.pipeline import Pipeline, Summary
 from ftlab.execute.stages import StageRecord, StageStore
 from ftlab.plan.run import RunConfig, StageKey
 
-CURVES_FILE = "curves.parquet"
 METRICS_FILE = "metrics.json"
 
 
@@ -33,8 +33,8 @@ def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attem
             whole=_files_needed(config, stage, stages),
         )
         folder = stages.path(stage.kind, stage.key)
-        _report_curves(stage, record, folder, report)
-        _report_warnings(stage, record, report)
+        _report_curves(config, stage, record, folder, report)
+        _report_warnings(config, stage, record, report)
         report(
             EventType.STAGE,
             kind=stage.kind,
@@ -52,10 +52,17 @@ def execute_run(config: RunConfig, stages: StageStore, pipeline: Pipeline, attem
 def _files_needed(config: RunConfig, stage: StageKey, stages: StageStore) -> bool:
     """Whether a later stage of the run has yet to read this one's files. Of weights that were removed to save space,
     what is known suffices as long as nothing new is asked of them."""
-    if stage.kind != "weights":
+    if stage.kind not in ("weights", "candidates"):
         return True
-    readers = (other for other in config.stages if other.kind in ("predictions", "benchmark"))
-    return any(stages.complete(reader.kind, reader.key) is None for reader in readers)
+    if stage.kind == "weights":
+        readers = [one for one in config.stages if one.kind in ("predictions", "benchmark") and not one.point]
+    else:
+        readers = [one for one in config.stages if one.kind == "weights" or one.point]
+    for reader in readers:
+        record = stages.complete(reader.kind, reader.key)
+        if record is None or (record.collected and _files_needed(config, reader, stages)):
+            return True
+    return False
 
 
 def _computation(
@@ -73,6 +80,10 @@ def _computation(
         match stage.kind:
             case "dataset":
                 return pipeline.dataset(config, out, report)
+            case "candidates":
+                return pipeline.candidates(config, folder("dataset"), out, attempt / "checkpoints", report)
+            case "weights" if config.key("candidates"):
+                return take_result(config, stages, out)
             case "weights":
                 return pipeline.weights(config, folder("dataset"), out, attempt / "checkpoints", report)
             case "predictions":
@@ -80,6 +91,11 @@ def _computation(
             case "scores":
                 predictions = folder("predictions", stage.name)
                 return pipeline.scores(config, stage.name, folder("dataset"), predictions, out, report)
+            case "benchmark" if stage.point:
+                if (same := measured_already(config, stage, stages)) is not None:
+                    return copy_benchmark(same, out)
+                kept = point_folder(config, stages, stage.point)
+                return pipeline.benchmark(config, stage.benchmark, kept, out, report)
             case "benchmark":
                 return pipeline.benchmark(config, stage.name, weights(), out, report)
 
@@ -100,9 +116,14 @@ def _waiting(stage: StageKey, report: Reporter) -> Callable[[], None]:
     return on_wait
 
 
-def _report_curves(stage: StageKey, record: StageRecord, folder: Path, report: Reporter) -> None:
+def _trains(config: RunConfig, stage: StageKey) -> bool:
+    """Whether this is the stage in which the run's training happens."""
+    return stage.kind == ("candidates" if config.key("candidates") else "weights")
+
+
+def _report_curves(config: RunConfig, stage: StageKey, record: StageRecord, folder: Path, report: Reporter) -> None:
     """Tell the curve points that this attempt's journal lacks: all of a cached training, or those before a resume."""
-    if stage.kind != "weights" or not (folder / CURVES_FILE).exists():
+    if not _trains(config, stage) or not (folder / CURVES_FILE).exists():
         return
     resumed_from = record.summary.get("resumed_from_step") or 0
     if not record.cached and not resumed_from:
@@ -112,9 +133,9 @@ def _report_curves(stage: StageKey, record: StageRecord, folder: Path, report: R
             report(EventType.CURVE, step=step, values=values)
 
 
-def _report_warnings(stage: StageKey, record: StageRecord, report: Reporter) -> None:
+def _report_warnings(config: RunConfig, stage: StageKey, record: StageRecord, report: Reporter) -> None:
     """Tell what went less than well in work that this attempt has not done: its journal is all that is shown of it."""
-    if stage.kind in ("weights", "predictions") and record.cached:
+    if record.cached and (stage.kind == "predictions" or _trains(config, stage)):
         for found in record.summary.get("warnings", []):
             report(EventType.WARNING, code=found["code"], message=found["message"], step=found["step"])
 

@@ -187,13 +187,13 @@ class _Estimator:
 
     def seconds(self, run: RunConfig, stage: StageKey) -> float | None:
         """The time that one stage of a run takes, or None when the model's size or the lengths are unknown."""
-        if stage.kind in ("dataset", "scores"):
+        if stage.kind in ("dataset", "scores") or (stage.kind == "weights" and run.points):
             return SMALL_STAGE_SECONDS
         facts = self.facts[run.model.revision]
         if facts is None:
             return None
         if stage.kind == "benchmark":
-            return _items(run, stage) / self.speeds.benchmark(stage.name, facts.parameters)
+            return _items(run, stage) / self.speeds.benchmark(stage.benchmark, facts.parameters)
         lengths = self.lengths.get(run.arm_id)
         if lengths is None:
             return None
@@ -206,7 +206,7 @@ class _Estimator:
     def disk(self, run: RunConfig, stage: StageKey) -> int | None:
         """The bytes that one stage of a run leaves behind, checkpoints included."""
         lengths = self.lengths.get(run.arm_id)
-        if stage.kind != "weights":
+        if stage.kind not in ("weights", "candidates"):
             if stage.kind == "benchmark":
                 return OUTPUT_BYTES * _items(run, stage)
             rows = lengths.predict_rows if lengths is not None else run.benchmarks.limit
@@ -216,6 +216,10 @@ class _Estimator:
             return None
         trained = self._trained_parameters(run.method, self.arms[run.arm_id].family, facts)
         stored = trained * 4 if self.arms[run.arm_id].family != "full" else facts.weight_bytes or trained * 4
+        if stage.kind == "weights" and run.points:
+            return stored
+        # Kept at every point and as the result, and on the way in the checkpoints' folder too.
+        stored *= 1 + 2 * len(run.points)
         # A checkpoint holds the weights and two moments of AdamW; one is kept at a time.
         return stored + (12 * trained if run.method.get("checkpoints") else 0)
 
@@ -263,7 +267,7 @@ class _Estimator:
 def _items(run: RunConfig, stage: StageKey) -> int:
     """The items of a benchmark, as far as that is known before it is read."""
     limit = run.benchmarks.limit or BENCHMARK_ITEMS
-    return min(limit, SIZES.get(stage.name, limit))
+    return min(limit, SIZES.get(stage.benchmark, limit))
 
 
 def _trained_tokens(method: Mapping[str, Any], lengths: ArmLengths) -> float:

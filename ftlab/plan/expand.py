@@ -314,10 +314,21 @@ def _stages(run: RunConfig, metrics: dict[str, Any], benchmarks: dict[str, str])
     weights = identity.base_key(run.model)
     if METHODS.load(run.method["type"]).Config.trained:
         weights = identity.weights_key(run.model, dataset, run.method, _messages(run), run.seed)
+        if run.points:
+            stages.append(StageKey(kind="candidates", key=identity.candidates_key(weights, run.points)))
         stages.append(StageKey(kind="weights", key=weights))
     for split in run.splits:
         stages += _answers(run, split, weights, dataset, metrics)
-    return [*stages, *_benchmark_stages(run, weights, benchmarks)]
+    return [*stages, *_benchmark_stages(run, weights, benchmarks), *course_stages(run, weights, benchmarks)]
+
+
+def course_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) -> Iterator[StageKey]:
+    """The benchmarks in the course of the training, last: what is decided does not wait for them."""
+    for point in run.points:
+        kept = identity.candidate_key(identity.candidates_key(weights, run.points), point)
+        for task, version in benchmarks.items():
+            key = identity.benchmark_key(kept, task, version, run.benchmarks)
+            yield StageKey(kind="benchmark", name=f"{task} at {point}", key=key, task=task, point=point)
 
 
 def _benchmark_stages(run: RunConfig, weights: str, benchmarks: dict[str, str]) -> list[StageKey]:

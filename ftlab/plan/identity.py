@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ftlab.plan.run import DataRef, ModelRef
@@ -21,6 +22,7 @@ WEIGHTS_VERSION = 1
 PREDICTIONS_VERSION = 1
 SCORES_VERSION = 1
 BENCHMARK_VERSION = 1
+CANDIDATES_VERSION = 1
 
 NOT_IN_WEIGHTS = frozenset({"checkpoints", "decode", "prompt"})
 """Fields of a method that cannot change trained weights: how often progress is saved, and how answers are read off. The
@@ -79,7 +81,7 @@ def shared_by_arms(data: DataRef, task: TaskSpec, benchmarks: BenchmarkSpec) -> 
     return {
         "data": [data.content, _splits(data), *([{"folds": folds}] if folds else []), *groups],
         "task": task.model_dump(mode="json"),
-        "benchmarks": benchmarks.model_dump(mode="json"),
+        "benchmarks": benchmarks.model_dump(mode="json", exclude=None if benchmarks.at else {"at"}),
     }
 
 
@@ -145,6 +147,16 @@ def weights_key(
             "seed": seed,
         }
     )
+
+
+def candidates_key(weights: str, points: Sequence[str]) -> str:
+    """The training, by the weights that come of it, and the points at which its weights are kept besides."""
+    return digest({"stage": ["candidates", CANDIDATES_VERSION], "weights": weights, "points": list(points)})
+
+
+def candidate_key(candidates: str, point: str) -> str:
+    """The weights at one point of a training."""
+    return digest({"candidates": candidates, "point": point})
 
 
 def predictions_key(

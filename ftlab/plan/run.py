@@ -14,7 +14,7 @@ from ftlab.spec.judge import JudgeSpec
 from ftlab.spec.schema import BenchmarkSpec, DataSpec, DecisionSpec, ExecuteSpec, Message, PriceSpec, TaskSpec
 from ftlab.spec.searches import Dimension, SearchSpec
 
-StageKind = Literal["dataset", "weights", "predictions", "scores", "benchmark"]
+StageKind = Literal["dataset", "candidates", "weights", "predictions", "scores", "benchmark"]
 
 BASE_FAMILY = "base"
 """The family of an arm that is the base model itself: benchmarked, so that forgetting has something to be measured
@@ -57,6 +57,15 @@ class StageKey(Record):
     kind: StageKind
     name: str = ""
     key: str
+    task: str = ""
+    """Of a benchmark in the course of a training: its task; `name` then names the point too."""
+    point: str = ""
+    """Of such a benchmark: the point, as `BenchmarkSpec.points` names it."""
+
+    @property
+    def benchmark(self) -> str:
+        """The task of a benchmark, wherever it is asked."""
+        return self.task or self.name
 
 
 class RunConfig(Record):
@@ -97,6 +106,13 @@ class RunConfig(Record):
     def decode(self) -> str:
         """`generate` or `choose`: the method's own, else the task's."""
         return self.method.get("decode") or self.task.decode
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """At which points of this run's training benchmarks are asked besides its result."""
+        if not self.benchmarks.tasks or "keep" not in self.method:
+            return ()
+        return tuple(point for point in self.benchmarks.points() if point != self.method["keep"])
 
     def key(self, kind: StageKind, name: str = "") -> str | None:
         """The key of one of this run's stages, or None when the run has no such stage (weights of a prompting arm)."""

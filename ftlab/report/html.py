@@ -16,6 +16,7 @@ from ftlab.files import write_atomic
 from ftlab.report import charts
 from ftlab.report import format as fmt
 from ftlab.report.assurance import PRICE_HEAD, assurance, has_prices, price_rows
+from ftlab.report.course import COURSE_NOTE, course_rows
 from ftlab.report.leading import leading, left_out
 from ftlab.report.terminal import drift_note, drift_words, forgetting_note, method_note
 
@@ -48,6 +49,8 @@ def render_report(view: DecisionView) -> str:
             labels=labels,
             method_note=f"{method_note(view)} {left_out(missing)}" if missing else method_note(view),
             forgetting_note=forgetting_note(view, fmt.GATE_WORDS),
+            course_rows=course_rows(view),
+            course_note=COURSE_NOTE,
             drift_note=drift_note(view),
             forest_most=charts.MOST_ROWS,
             version=__version__,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ftlab.decide.view import ArmView, DecisionView, GateView
 from ftlab.report import format as fmt
 from ftlab.report.assurance import assurance
+from ftlab.report.course import COURSE_NOTE, course_rows
 from ftlab.report.terminal import drift_note, drift_words, forgetting_note, method_note
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#!|~$^])")
@@ -29,6 +30,8 @@ def render_markdown(view: DecisionView) -> str:
     tuned = [arm for arm in view.arms if arm.family != "prompt" and arm.benchmarks]
     if tuned:
         parts += ["## Forgetting", _forgetting(view, tuned), escape(forgetting_note(view, fmt.GATE_WORDS))]
+    if rows := course_rows(view):
+        parts += ["### In the course of the training", _course(rows), escape(COURSE_NOTE)]
     if fmt.drifting(view):
         parts += ["## Drift of default behaviour", _drift(view), escape(drift_note(view))]
     if view.worst_slices:
@@ -123,6 +126,10 @@ def _head(view: DecisionView, task: str) -> str:
     """A benchmark and what it measures: `piqa (reasoning)`."""
     group = view.benchmark_groups.get(task)
     return escape(f"{fmt.task_name(task)} ({fmt.group(group)})" if group else fmt.task_name(task))
+
+
+def _course(rows: Sequence[tuple[str, ...]]) -> str:
+    return table(["method", "benchmark", "point", "change"], [[escape(cell) for cell in row] for row in rows])
 
 
 def _drift(view: DecisionView) -> str:

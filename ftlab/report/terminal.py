@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ftlab.decide.view import ArmView, DecisionView, Drift, Gate
 from ftlab.report import format as fmt
+from ftlab.report.course import course_lines
 from ftlab.report.judge import judge_facts
 from ftlab.report.leading import leading, left_out
 from ftlab.report.spread import spread_rows
@@ -61,6 +62,7 @@ def print_view(view: DecisionView, console: Console) -> None:
         console.print()
         console.print(_drift(view))
         console.print(Text(drift_note(view), style="dim"))
+    _print_list(console, "Forgetting in the course of the training", course_lines(view))
     _print_list(console, "Chance", [f"{name}: {said}" for name, said in spread_rows(view)])
     slices = [f"{labels[found.arm_id]} {fmt.worst_slice(view, found)}" for found in view.worst_slices]
     _print_list(console, "Where it does worst (a lead, found by looking)", slices)

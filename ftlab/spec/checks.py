@@ -41,6 +41,7 @@ def check_references(tree: Node, root: Path, problems: list[Problem]) -> None:
     task = TaskChecker(tree, root, problems)
     task.task()
     checker.benchmarks()
+    checker.course()
     task.decision()
     checker.prices()
     checker.judge()
@@ -186,6 +187,11 @@ class _Checker:
     def _needs_benchmarks(self, path: KeyPath, name: str) -> None:
         if name == FORGETTING and not self._value(("benchmarks", "tasks"), None):
             self._note(path, "forgetting is measured on benchmarks, and this spec names none; set benchmarks.tasks")
+
+    def course(self) -> None:
+        """Points of a training are there to ask benchmarks at."""
+        if self._value(("benchmarks", "at"), None) and not self._value(("benchmarks", "tasks"), None):
+            self._note(("benchmarks", "at"), "points of a training need benchmarks to ask there; set benchmarks.tasks")
 
     def race(self) -> None:
         """Leading arms get more seeds than they have."""

@@ -7,6 +7,7 @@ form of a method's config, so this module holds literals alone.
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -215,6 +216,16 @@ OWN_TASK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 """What lm-eval tasks of a user's own may be called."""
 
 
+class Every(Block):
+    """Points of a training at equal distances."""
+
+    every: Annotated[float, Field(gt=0, lt=1)]
+    """A share of the training's steps: 0.25 for a quarter, half and three quarters of it."""
+
+
+BEST, LAST = "best", "last"
+
+
 class BenchmarkSpec(Block):
     """General benchmarks: what the model could do before and must still do after."""
 
@@ -229,6 +240,9 @@ class BenchmarkSpec(Block):
     """Few-shot examples; the task's own number when left out."""
     chat_template: bool = False
     """Whether questions are wrapped in the model's chat template."""
+    at: list[Literal["best", "last"] | Every] = Field(default=[])
+    """At which points of a training the benchmarks are asked besides its result: `best` (the lowest validation loss),
+    `last`, `every: 0.25`. Weights are kept at these points, so that naming new ones trains again."""
 
     @field_validator("tasks")
     @classmethod
@@ -236,6 +250,16 @@ class BenchmarkSpec(Block):
         if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
             raise ValueError(f"expected each benchmark once, found {', '.join(twice)} twice")
         return tasks
+
+    def points(self) -> tuple[str, ...]:
+        """The points of `at` in the order of a training, each once: shares such as `25%`, then `best`, then `last`."""
+        named = [point for point in (BEST, LAST) if point in self.at]
+        return (*(f"{100 * share:g}%" for share in self.shares()), *named)
+
+    def shares(self) -> list[float]:
+        """The points of `at` that are shares of a training, rising, between 0 and 1."""
+        steps = [one.every for one in self.at if isinstance(one, Every)]
+        return sorted({round(turn * step, 6) for step in steps for turn in range(1, math.ceil(1 / step - 1e-9))})
 
 
 Loss = Annotated[float, Field(ge=0)]

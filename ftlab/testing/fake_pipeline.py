@@ -90,6 +90,21 @@ class FakePipeline:
             "stopped_early": False,
         }
 
+    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+        """The same training; the weights of every point differ, and the result's are those of `weights`."""
+        summary = self.weights(config, dataset, out, checkpoints, report)
+        result = out / "adapter_model.safetensors"
+        points = {}
+        for place, point in enumerate([*config.points, config.method["keep"]]):
+            folder = out / f"p{place}"
+            folder.mkdir()
+            (folder / result.name).write_bytes(_digest(config, f"weights {point}"))
+            points[point] = {"folder": folder.name, "step": min(STEPS, place + 1)}
+        (folder / result.name).write_bytes(result.read_bytes())
+        points[config.method["keep"]]["step"] = STEPS
+        result.unlink()
+        return {**summary, "points": points}
+
     def predictions(
         self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter
     ) -> Summary:

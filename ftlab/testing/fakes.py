@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftlab.plan import identity
+from ftlab.plan.expand import course_stages
 from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.metrics import metric_keys
 from ftlab.spec.schema import (
@@ -96,6 +97,7 @@ def fake_plan(
     name: str = "fake",
     seeds: Sequence[int] = (0,),
     benchmarks: Sequence[str] = ("builtin:piqa",),
+    at: Sequence[Any] = (),
     execute: ExecuteSpec | None = None,
     metric_version: str = "1",
     root: Path = Path("."),
@@ -107,7 +109,7 @@ def fake_plan(
     experiment = identity.experiment_id(name)
     model = ModelRef(source="builtin:fake", revision="0" * 40, dtype="float32")
     data = DataRef(spec=DataSpec(source="builtin:fake"), content="1" * 40, root=str(root))
-    tasks = BenchmarkSpec(tasks=list(benchmarks))
+    tasks = BenchmarkSpec.model_validate({"tasks": list(benchmarks), "at": list(at)})
     execute = execute or ExecuteSpec()
     arms, runs = [], []
     for method_name, fields in methods.items():
@@ -124,8 +126,8 @@ def fake_plan(
             place=f"{name}.yaml:1:1",
         )
         arms.append(arm)
-        runs += [
-            RunConfig(
+        for seed in seeds:
+            run = RunConfig(
                 experiment_id=experiment,
                 run_id=identity.run_id(arm.arm_id, seed),
                 arm_id=arm.arm_id,
@@ -137,10 +139,9 @@ def fake_plan(
                 method=method,
                 benchmarks=tasks,
                 execute=execute,
-                stages=_stages(model, data, method, seed, tasks, metric_version),
+                stages=(),
             )
-            for seed in seeds
-        ]
+            runs.append(run.model_copy(update={"stages": _stages(run, metric_version)}))
     spec_text = f"version: 1\nname: {name}\n"
     return Plan(
         experiment_id=experiment,
@@ -157,22 +158,24 @@ def fake_plan(
     )
 
 
-def _stages(
-    model: ModelRef, data: DataRef, method: dict[str, Any], seed: int, benchmarks: BenchmarkSpec, metric_version: str
-) -> tuple[StageKey, ...]:
-    dataset = identity.dataset_key(data, TASK)
+def _stages(run: RunConfig, metric_version: str) -> tuple[StageKey, ...]:
+    dataset = identity.dataset_key(run.data, TASK)
     messages = [message.model_dump(mode="json") for message in TASK.prompt]
     stages = [StageKey(kind="dataset", key=dataset)]
     # Fakes are told apart by their fields even where nothing is trained: each is its own work to do and to fail at.
-    weights = identity.weights_key(model, dataset, method, messages, seed)
-    if METHODS[method["type"]].Config.trained:
+    weights = identity.weights_key(run.model, dataset, run.method, messages, run.seed)
+    trained = METHODS[run.method["type"]].Config.trained
+    if run.points:
+        stages.append(StageKey(kind="candidates", key=identity.candidates_key(weights, run.points)))
+    if trained:
         stages.append(StageKey(kind="weights", key=weights))
-    predictions = identity.predictions_key(weights, dataset, "validation", messages, 0, "generate", None, seed)
+    predictions = identity.predictions_key(weights, dataset, "validation", messages, 0, "generate", None, run.seed)
     scores = identity.scores_key(predictions, dict.fromkeys(metric_keys(TASK.metrics), metric_version))
     stages.append(StageKey(kind="predictions", name="validation", key=predictions))
     stages.append(StageKey(kind="scores", name="validation", key=scores))
-    benched = weights if METHODS[method["type"]].Config.trained else identity.base_key(model)
-    for task in benchmarks.tasks:
-        key = identity.benchmark_key(benched, task, "fake", benchmarks)
+    benched = weights if trained else identity.base_key(run.model)
+    versions = dict.fromkeys(run.benchmarks.tasks, "fake")
+    for task, version in versions.items():
+        key = identity.benchmark_key(benched, task, version, run.benchmarks)
         stages.append(StageKey(kind="benchmark", name=task, key=key))
-    return tuple(stages)
+    return (*stages, *course_stages(run, weights, versions))

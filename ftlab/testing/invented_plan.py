@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ftlab.evaluate.metrics.make import metric_definitions
 from ftlab.events import Status
 from ftlab.plan import identity
+from ftlab.plan.expand import course_stages
 from ftlab.plan.run import Arm, DataRef, ModelRef, Plan, RunConfig, StageKey
 from ftlab.spec.schema import (
     BenchmarkSpec,
@@ -94,6 +96,7 @@ class InventedSweep:
         hostile: bool,
         name: str,
         seed: int,
+        at: Sequence[Any] = (),
     ) -> None:
         self.arms = arms
         self.hostile = hostile
@@ -116,7 +119,7 @@ class InventedSweep:
         spec = DataSpec(source="builtin:medical-specialty", splits=sizes)
         self.data = DataRef(spec=spec, content=identity.digest([seed, examples, hostile], 64), root=".")
         self.dataset_key = identity.dataset_key(self.data, self.task)
-        self.benchmarks = BenchmarkSpec(tasks=list(benchmarks), limit=items)
+        self.benchmarks = BenchmarkSpec.model_validate({"tasks": list(benchmarks), "limit": items, "at": list(at)})
         self.splits = {
             "train": self._examples("train", 2 * examples),
             "validation": self._examples("validation", examples),
@@ -197,17 +200,7 @@ class InventedSweep:
             8,
             number,
         )
-        stages = [StageKey(kind="dataset", key=self.dataset_key)]
-        if trained:
-            stages.append(StageKey(kind="weights", key=weights))
-        scores = identity.scores_key(predictions, metric_definitions(self.task.metrics, Path()))
-        stages.append(StageKey(kind="predictions", name="validation", key=predictions))
-        stages.append(StageKey(kind="scores", name="validation", key=scores))
-        stages += [
-            StageKey(kind="benchmark", name=task, key=identity.benchmark_key(weights, task, "1", self.benchmarks))
-            for task in self.benchmarks.tasks
-        ]
-        return RunConfig(
+        run = RunConfig(
             experiment_id=experiment,
             run_id=identity.run_id(arm.arm_id, number),
             arm_id=arm.arm_id,
@@ -219,5 +212,19 @@ class InventedSweep:
             method=arm.method,
             benchmarks=self.benchmarks,
             execute=ExecuteSpec(),
-            stages=tuple(stages),
+            stages=(),
         )
+        stages = [StageKey(kind="dataset", key=self.dataset_key)]
+        if run.points:
+            stages.append(StageKey(kind="candidates", key=identity.candidates_key(weights, run.points)))
+        if trained:
+            stages.append(StageKey(kind="weights", key=weights))
+        scores = identity.scores_key(predictions, metric_definitions(self.task.metrics, Path()))
+        stages.append(StageKey(kind="predictions", name="validation", key=predictions))
+        stages.append(StageKey(kind="scores", name="validation", key=scores))
+        stages += [
+            StageKey(kind="benchmark", name=task, key=identity.benchmark_key(weights, task, "1", self.benchmarks))
+            for task in self.benchmarks.tasks
+        ]
+        stages += course_stages(run, weights, dict.fromkeys(self.benchmarks.tasks, "1"))
+        return run.model_copy(update={"stages": tuple(stages)})

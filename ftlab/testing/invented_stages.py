@@ -38,6 +38,7 @@ class InventedStages:
         """Write one stage's files to the folder `out` and return its summary."""
         makers = {
             "dataset": self._dataset,
+            "candidates": self._weights,
             "weights": self._weights,
             "predictions": self._predictions,
             "scores": self._scores,
@@ -96,6 +97,18 @@ class InventedStages:
             "resumed_from_step": None,
             "tokens_per_second": 850.0,
             "stopped_early": False,
+            **({"points": self._points(run)} if run.points else {}),
+        }
+
+    def _points(self, run: RunConfig) -> dict[str, dict[str, Any]]:
+        """Shares of the training where they are; the best at its half."""
+        last = self.sweep.curve_points
+        steps = dict(zip(run.points, (round(last * share) for share in run.benchmarks.shares()), strict=False))
+        known = {"best": last // 2, "last": last}
+        named = [*run.points, run.method["keep"]]
+        return {
+            point: {"folder": f"p{place}", "step": known.get(point, steps.get(point))}
+            for place, point in enumerate(named)
         }
 
     def _predictions(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:
@@ -155,14 +168,14 @@ class InventedStages:
         return score(dataset, self.stages.path("predictions", key), self.sweep.task, out)[0]
 
     def _benchmark(self, run: RunConfig, arm: FakeArm, stage: StageKey, out: Path) -> dict[str, Any]:
-        if stage.name in MEASURES:
-            return write_asked(self.sweep, arm, stage.name, stage.key, out)
+        if stage.benchmark in MEASURES:
+            return write_asked(self.sweep, arm, stage.benchmark, stage.key, out)
         rows = []
-        base = BASE_SCORES.get(stage.name, 0.5)
+        base = BASE_SCORES.get(stage.benchmark, 0.5)
         for item in range(self.sweep.items):
-            easy = self.sweep.random("item", stage.name, item).random() < base
+            easy = self.sweep.random("item", stage.benchmark, item).random() < base
             lost = easy and self.sweep.random("lost", stage.key, item).random() < arm.forgetting / base
-            doc = identity.digest([stage.name, item], 16)
+            doc = identity.digest([stage.benchmark, item], 16)
             right = float(easy and not lost)
             asked = HOSTILE_TEXTS[item % len(HOSTILE_TEXTS)] if self.sweep.hostile else f"question {item}"
             made = (
@@ -200,7 +213,7 @@ class InventedStages:
             "n": self.sweep.items,
         }
         return {
-            "task": stage.name,
+            "task": stage.benchmark,
             "version": "1",
             "metrics": {"acc": figures, "acc_norm": figures},
             "primary": "acc_norm",

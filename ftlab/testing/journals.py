@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ftlab.events import EventType, Status
 from ftlab.execute.openings import write_opening
@@ -48,15 +49,16 @@ def make_results(
     name: str = "medical-specialty",
     seed: int = 0,
     opened: bool = False,
+    at: Sequence[Any] = (),
 ) -> str:
     """Write a whole results folder, without a ledger; returns the experiment's id.
 
     `examples` is the size of the validation split, `items` that of each benchmark. `statuses` overrides the status of
     arms by their label. A waiting arm has no attempt; an arm that ended otherwise than complete stops in its first
     costly stage. `hostile` puts HOSTILE_TEXTS into labels, outputs, names and reasons. `opened`: the test rows were
-    opened for the arms that are truly the best of their methods.
+    opened for the arms that are truly the best of their methods. `at`: what the spec's `benchmarks.at` says.
     """
-    sweep = InventedSweep(tuple(arms), examples, tuple(benchmarks), items, curve_points, hostile, name, seed)
+    sweep = InventedSweep(tuple(arms), examples, tuple(benchmarks), items, curve_points, hostile, name, seed, at)
     plan = sweep.plan(tuple(seeds))
     home = folder / plan.experiment_id
     home.mkdir(parents=True, exist_ok=True)
@@ -174,14 +176,14 @@ class _Attempt:
             )
             for stage in run.stages:
                 report(EventType.STAGE_STARTED, kind=stage.kind, name=stage.name, key=stage.key)
-                if status is not Status.COMPLETE and stage.kind in ("weights", "predictions"):
+                if status is not Status.COMPLETE and stage.kind in ("candidates", "weights", "predictions"):
                     self._stop(report, stage, status)
                     return
                 self._stage(report, stage)
             report(EventType.ATTEMPT_FINISHED, status=Status.COMPLETE, reason=None, error=None)
 
     def _stop(self, report: EventWriter, stage: StageKey, status: Status) -> None:
-        if stage.kind == "weights":
+        if stage.kind in ("candidates", "weights"):
             for step, values in self.stages.curve(self.arm)[: self.sweep.curve_points // 2]:
                 report(EventType.CURVE, step=step, values=values)
             if status is Status.PRUNED:

@@ -99,7 +99,8 @@ class Schedule:
 class Watch(TrainerCallback):
     """Reports a training while it runs and decides when it is over.
 
-    `validate` measures the validation loss. `kept` holds the best weights so far, on the CPU, if `keep_best` says so.
+    `validate` measures the validation loss. `kept` holds the best weights so far, on the CPU, if `keep_best` says that
+    they are the result or `hold_best` that they are wanted besides. `hold` is called after every step, with its number.
     `cancelled` is what the reporter raised after a step: a checkpoint is written first, for the caller to raise then.
     With `stop_on_diverge` the first thing that goes wrong ends the training: with the best weights where some are kept
     and something was learnt, else with a TrainingError.
@@ -117,6 +118,8 @@ class Watch(TrainerCallback):
         early_stopping: EarlyStopping | None,
         keep_best: bool,
         stop_on_diverge: bool,
+        hold_best: bool = False,
+        hold: Callable[[int], None] = lambda step: None,
     ) -> None:
         self.progress = progress
         self.kept: dict[str, torch.Tensor] | None = None
@@ -130,6 +133,8 @@ class Watch(TrainerCallback):
         self._early_stopping = early_stopping
         self._keep_best = keep_best
         self._stop_on_diverge = stop_on_diverge
+        self._hold_best = hold_best
+        self._hold = hold
         self._reported = 0.0
 
     def replay(self) -> None:
@@ -167,6 +172,8 @@ class Watch(TrainerCallback):
             self.progress.curves += [(step, key, value) for key, value in values.items()]
             self._report(EventType.CURVE, step=step, values={**values, **(self._spent() if scores else {})}, **scores)
             self._watch_health()
+        with self._meter.paused():
+            self._hold(step)
         if self.progress.stopped_early:
             control.should_training_stop = True
         elif step in self._schedule.checkpoints:
@@ -212,7 +219,7 @@ class Watch(TrainerCallback):
             return
         if not self._stop_on_diverge:
             self._tell(finding)
-        elif self.kept is not None and finding.code != "loss_not_falling":
+        elif self._keep_best and self.kept is not None and finding.code != "loss_not_falling":
             kept = f"; stopped here, and the best weights, of step {self.progress.best_step}, are kept"
             self._tell(replace(finding, message=finding.message + kept))
             self.progress.stopped_early = True
@@ -248,7 +255,7 @@ class Watch(TrainerCallback):
         progress = self.progress
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, step
-            if self._keep_best:
+            if self._keep_best or self._hold_best:
                 self.kept = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._trained.items()}
         stopping = self._early_stopping
         needed = stopping.min_delta if stopping else 0.0

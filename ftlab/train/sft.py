@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from ftlab.plan.identity import digest
 from ftlab.spec.schema import TrainedConfig
 from ftlab.train import checkpoint
 from ftlab.train.callbacks import Progress, Schedule, StepFigures, Watch
+from ftlab.train.candidates import Candidates
 from ftlab.train.collate import collate, evaluation_order, planned_steps, training_order
 from ftlab.train.meter import Meter, parameter_counts, reused_memory
 from ftlab.train.quiet import quiet, unmarked
@@ -52,12 +53,14 @@ def train_sft(
     out: Path,
     checkpoints: Path,
     report: Reporter,
+    candidates: Candidates | None = None,
 ) -> dict[str, Any]:
     """Adapt `base` by `method` on the answers of `train`, and write the weights and `curves.parquet` into `out`.
 
     The loss is the mean negative log-likelihood of the answer tokens of an optimizer step. Equal arguments give equal
     weights on the CPU, bit for bit, also when a killed training is resumed from `checkpoints`; the caller removes that
-    folder once `out` is safe. The base is left as it was.
+    folder once `out` is safe. The base is left as it was. With `candidates` the weights at several points are written,
+    each into a folder of `out`, and the summary's `points` names them.
 
     Returns the summary of the weights stage. `train_seconds` are those of forward, backward and optimizer steps,
     without loading, validation and checkpoints; `peak_memory_bytes` is the most that the process (on a GPU, torch)
@@ -67,7 +70,7 @@ def train_sft(
     OutOfMemoryError, UsageError for a config that cannot be followed, DataError without training rows, and StorageError
     when the disk is full.
     """
-    _check(config, train, validation)
+    _check(config, train, validation, candidates)
     rows = _fit(train, config.max_length, report)
     held_out = [truncate_left(row, config.max_length) for row in validation]
     out.mkdir(parents=True, exist_ok=True)
@@ -75,29 +78,60 @@ def train_sft(
         model = method.attach(base, config, seed)
         try:
             with unmarked(base.model), float32_on_cpu(model):
-                summary, progress = _train(model, base, config, rows, held_out, seed, checkpoints, report)
-                with checkpoint.writing(out):
-                    method.save(model, out)
+                trained = _train(model, base, method, config, rows, held_out, seed, checkpoints, report, candidates)
+                points = _store(trained, method, model, out, candidates)
         finally:
             method.detach(base, model)
             del model
             gc.collect()
-    summary["artifact_bytes"] = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
+    result = out if candidates is None else out / points[candidates.keep]["folder"]
+    trained.summary["artifact_bytes"] = sum(path.stat().st_size for path in result.iterdir() if path.is_file())
     with storage_errors(out):
-        _write_curves(progress, out / CURVES_FILE)
-    return summary
+        _write_curves(trained.progress, out / CURVES_FILE)
+    return trained.summary | ({} if candidates is None else {"points": points})
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A training that is through. The model holds its last weights."""
+
+    summary: dict[str, Any]
+    progress: Progress
+    to_best: Callable[[], None]
+    """Puts the weights with the lowest validation loss into the model, where they were kept."""
+
+
+def _store(
+    trained: _Trained, method: Method, model: Any, out: Path, candidates: Candidates | None
+) -> dict[str, dict[str, Any]]:
+    """Write the result, or the weights at every point with their folders and steps."""
+
+    def save(folder: Path) -> None:
+        method.save(model, folder)
+
+    if candidates is None:
+        trained.to_best()
+        with checkpoint.writing(out):
+            save(out)
+        return {}
+    summary = trained.summary
+    return candidates.store(
+        out, summary["planned_steps"], summary["steps"], summary["best_step"], save, trained.to_best
+    )
 
 
 def _train(
     model: Any,
     base: LoadedModel,
+    method: Method,
     config: TrainedConfig,
     rows: Sequence[ChatIds],
     held_out: Sequence[ChatIds],
     seed: int,
     checkpoints: Path,
     report: Reporter,
-) -> tuple[dict[str, Any], Progress]:
+    candidates: Candidates | None,
+) -> _Trained:
     effective_batch = config.batch_size * config.gradient_accumulation_steps
     steps = planned_steps(len(rows), config.epochs, config.max_steps, effective_batch)
     schedule = Schedule.of(config, steps, math.ceil(len(rows) / effective_batch), bool(held_out))
@@ -110,6 +144,8 @@ def _train(
     order = training_order([len(row) for row in rows], effective_batch, steps, seed)
     course = Course(rows, order, config.batch_size, pack, identity)
     resumed = checkpoint.newest(checkpoints, identity)
+    if resumed and candidates and not candidates.stand(checkpoint.step_of(resumed), steps):
+        resumed = None
     progress = Progress.read(resumed / checkpoint.PROGRESS) if resumed else Progress()
     places = _evaluation(held_out)
     batches = [pack([held_out[row] for row in batch]) for batch in places]
@@ -142,6 +178,8 @@ def _train(
         early_stopping=config.early_stopping,
         keep_best=config.keep == "best",
         stop_on_diverge=config.on_diverge == "stop",
+        hold_best=candidates is not None and candidates.needs_best,
+        hold=_holder(candidates, steps, partial(method.save, model)),
     )
     trainer.watch = watch
     trainer.remove_callback(PrinterCallback)
@@ -154,15 +192,19 @@ def _train(
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     if watch.cancelled is not None:
         raise watch.cancelled
-    if watch.kept is not None:
-        load_into(trainer.trained, watch.kept)
     watch.finish()
     trained, total = parameter_counts(model)
-    return {
+
+    def to_best() -> None:
+        if watch.kept is not None:
+            load_into(trainer.trained, watch.kept)
+
+    summary = {
         "train_seconds": meter.seconds,
         "train_tokens": meter.tokens,
         "tokens_per_second": meter.tokens_per_second,
         "steps": int(trainer.state.global_step),
+        "planned_steps": steps,
         "trainable_parameters": trained,
         "total_parameters": total,
         "peak_memory_bytes": meter.peak_memory_bytes,
@@ -170,13 +212,31 @@ def _train(
         "resumed_from_step": checkpoint.step_of(resumed) if resumed else None,
         "stopped_early": progress.stopped_early,
         "warnings": [asdict(finding) for finding in progress.found],
-    }, progress
+    }
+    return _Trained(summary, progress, to_best)
 
 
-def _check(config: TrainedConfig, train: Sequence[ChatIds], validation: Sequence[ChatIds]) -> None:
+def _holder(candidates: Candidates | None, total: int, save: Callable[[Path], None]) -> Callable[[int], None]:
+    """What is done after every step for the candidates."""
+
+    def hold(step: int) -> None:
+        if candidates is not None:
+            candidates.hold(step, total, save)
+
+    return hold
+
+
+def _check(
+    config: TrainedConfig, train: Sequence[ChatIds], validation: Sequence[ChatIds], candidates: Candidates | None
+) -> None:
     if not train:
         raise DataError("there are no rows to train on; give splits.train at least one row")
-    for name, asked in (("keep: best", config.keep == "best"), ("early_stopping", config.early_stopping is not None)):
+    wanted = {
+        "keep: best": config.keep == "best",
+        "early_stopping": config.early_stopping is not None,
+        "benchmarks.at: [best]": candidates is not None and candidates.needs_best,
+    }
+    for name, asked in wanted.items():
         if asked and (not validation or config.evaluations == 0):
             raise UsageError(f"{name} needs a validation loss; set evaluations to 1 or more and keep validation rows")
 

@@ -11,8 +11,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from ftlab.decide.view import ArmView, DecisionView
+from ftlab.decide.view import ArmView, Course, DecisionView
 from ftlab.report import format as fmt
+from ftlab.report.course import change_words, point_words
 from ftlab.store.queries import CurvePoint
 from ftlab.text import SHARE
 from ftlab.ui.parts import clip, plain
@@ -198,6 +199,52 @@ def quality_cost(view: DecisionView, arms: Sequence[ArmView], text_color: str) -
         .encode(x=x, y=y, text="arm:N")
     )
     return alt.layer(line, whiskers, points, labels).properties(height=340)
+
+
+def course(members: Sequence[tuple[ArmView, Course]], limit: float) -> alt.LayerChart:
+    """One benchmark over the steps of trainings, from the base on, against zero and the limit of the change."""
+    unit = members[0][1].unit
+    factor = scale_of(unit)
+    rows = []
+    for arm, found in members:
+        start = {"step": 0.0, "value": 0.0, "low": None, "high": None, "text": "the base", "point": "start"}
+        points = [
+            {
+                "step": point.step,
+                "value": point.change.value * factor,
+                "low": None if point.change.low is None else point.change.low * factor,
+                "high": None if point.change.high is None else point.change.high * factor,
+                "text": change_words(found, point),
+                "point": point_words(found, point),
+            }
+            for point in found.points
+        ]
+        look = {"arm": short(arm.label), "family": family(arm.family).name}
+        rows += [{**look, **one} for one in (start, *points)]
+    colors, shapes = family_scales([arm for arm, _ in members])
+    title = f"change, {'points' if factor == 100 else unit}"
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickMinStep=1, tickCount=6)),
+        color=alt.Color("family:N", scale=colors, legend=alt.Legend(orient="top", title=None)),
+        tooltip=[
+            alt.Tooltip("arm:N", title="method"),
+            alt.Tooltip("point:N", title="point"),
+            alt.Tooltip("text:N", title="change"),
+        ],
+    )
+    value = alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=5, format="~g"))
+    marks = pd.DataFrame([{"at": 0.0, "what": "no change"}, {"at": limit * factor, "what": "the limit"}])
+    zero = alt.Chart(marks.iloc[:1]).mark_rule(color=GREY, strokeWidth=1.5).encode(y="at:Q", tooltip="what:N")
+    bound = (
+        alt.Chart(marks.iloc[1:])
+        .mark_rule(color=AMBER, strokeDash=[5, 4], strokeWidth=1.5)
+        .encode(y="at:Q", tooltip="what:N")
+    )
+    lines = base.mark_line(strokeWidth=1.8).encode(y=value, detail="arm:N")
+    whiskers = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    shape = alt.Shape("family:N", scale=shapes, legend=None)
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(y=value, shape=shape)
+    return alt.layer(zero, bound, lines, whiskers, points).properties(height=220)
 
 
 CURVES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (

@@ -67,3 +67,24 @@ def test_a_sweep_measures_the_base_once_and_each_arm(
     moved = [drift.task for drift in by_method["lora"].drift]
     assert moved == [name for name in (f"{task}/{drift}" for drift in drifts) if name in moved]
     assert moved
+
+
+def test_a_sweep_measures_points_of_a_training(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tiny_rows(40)))
+    spec = SPEC.format(model=tiny_folder, task=BEHAVIOUR).replace("limit: 12", "limit: 12, at: [best, {every: 0.5}]")
+    (tmp_path / "spec.yaml").write_text(spec.replace("evaluations: 0", "evaluations: 2, keep: best"))
+    command = [sys.executable, "-m", "ftlab.cli", "run", "spec.yaml", "--results", "results"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    with open_snapshot(tmp_path / "results") as snapshot:
+        cursor = snapshot.cursor()
+        (experiment,) = queries.experiments(cursor)
+        view = build_view(cursor, experiment.experiment_id)
+    lora = next(arm for arm in view.arms if arm.method_name == "lora")
+    assert [course.task for course in lora.courses] == [f"{BEHAVIOUR}/instructions", f"{BEHAVIOUR}/format"]
+    for course in lora.courses:
+        assert {point.point: point.step for point in course.points}["50%"] == 4
+        assert course.result == "best"
+        assert all(point.change.n for point in course.points)
+    assert "In the course of the training" not in done.stdout
+    assert "Forgetting in the course of the training" in done.stdout

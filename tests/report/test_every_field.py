@@ -164,7 +164,9 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> DecisionView:
         FakeArm("full", "full", accuracy=0.5, forgetting=0.2),
     )
     names = ("builtin:piqa", NEUTRAL_TEXT, BEHAVIOUR)
-    made = make_results(folder, arms=arms, benchmarks=names, items=48, opened=True, seeds=(0, 1))
+    made = make_results(
+        folder, arms=arms, benchmarks=names, items=48, opened=True, seeds=(0, 1), at=({"every": 0.5}, "best")
+    )
     with Ledger(folder, derive=update_comparisons) as ledger:
         ledger.catch_up()
         ledger.publish()

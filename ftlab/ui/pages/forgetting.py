@@ -14,7 +14,7 @@ from ftlab.store import bench_items
 from ftlab.store.bench_items import ItemMode, ItemPair, ItemText
 from ftlab.ui import cards, data, frame, parts, state, tables
 from ftlab.ui.frame import Here
-from ftlab.ui.pages import drift
+from ftlab.ui.pages import course, drift
 
 PER_PAGE = 20
 MODES: dict[ItemMode, str] = {"lost": "Lost", "gained": "Gained", "both_wrong": "Both wrong", "all": "All"}
@@ -32,6 +32,7 @@ def draw(here: Here) -> None:
         return
     parts.heading("Before and after", forgetting_note(view, fmt.GATE_WORDS))
     parts.markup(tables.forgetting_strip(view, [arm for arm in view.arms if arm.benchmarks]))
+    course.draw(here)
     drift.draw(here, arms)
     _items(here, [arm for arm in arms if arm.benchmarks])
 
