@@ -50,10 +50,23 @@ def without_forms(text: str) -> str:
 
 
 def in_json(line: bytes, secrets: Iterable[str]) -> bytes:
-    """A line of ASCII JSON in which these secrets are replaced, as JSON writes them."""
-    for secret in secrets:
-        line = line.replace(json.dumps(secret)[1:-1].encode(), REDACTED.encode())
-    return line
+    """A line of JSON in which these secrets are replaced wherever a text holds one. Numbers stay: digits of a loss that
+    happen to be those of a password tell nobody anything, and a line without them would be JSON no more."""
+    known = tuple(secrets)
+    if not any(json.dumps(secret)[1:-1].encode() in line for secret in known):
+        return line
+    return json.dumps(_without(json.loads(line), known), separators=(",", ":")).encode()
+
+
+def _without(value: Any, secrets: Iterable[str]) -> Any:
+    if isinstance(value, dict):
+        return {_without(key, secrets): _without(item, secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, secrets) for item in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, REDACTED)
+    return value
 
 
 def clean_file(path: Path) -> None:

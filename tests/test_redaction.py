@@ -11,7 +11,7 @@ import pytest
 from ftlab.events import EventType, Status
 from ftlab.execute.attempts import close_attempt, create_attempt
 from ftlab.redaction import REDACTED, clean_file, known_secrets, remember
-from ftlab.store.journal import EventWriter
+from ftlab.store.journal import EventWriter, read_events
 from ftlab.testing.fakes import fake_plan
 
 
@@ -63,6 +63,14 @@ def test_no_event_holds_a_secret_however_it_is_written(tmp_path: Path, monkeypat
     first, second = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
     assert first["message"] == f"before {REDACTED} after"
     assert (second["reason"], second["error"]) == (REDACTED, f"Traceback {REDACTED}")
+
+
+def test_digits_of_a_secret_within_a_number_leave_the_line_whole(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "00000000")
+    with EventWriter(tmp_path / "events.jsonl", clock=lambda: 1.5) as write:
+        write(EventType.CURVE, step=1, values={"train/loss": 0.1 + 0.2}, note="00000000")
+    (event,), _ = read_events(tmp_path / "events.jsonl")
+    assert (event["values"]["train/loss"], event["note"]) == (0.30000000000000004, REDACTED)
 
 
 def test_a_log_is_cleaned_in_place_and_no_other_file_is_touched(

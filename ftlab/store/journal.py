@@ -72,8 +72,8 @@ class EventWriter:
         body = _checked(type, fields)
         with self._lock:
             event = {"v": VERSION, "seq": self._seq + 1, "ts": self._clock(), "type": str(type), **body}
-            line = json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-            line = in_json(line, known_secrets())
+            line = json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+            line = in_json(line, known_secrets()) + b"\n"
             if len(line) > MAX_LINE_BYTES:
                 raise ValueError(
                     f"an event of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}: {type} in {self.path}"
