@@ -119,7 +119,8 @@ class Worker:
 
     def _end(self, attempt: Path, journal: EventWriter | None, error: BaseException | None) -> dict[str, Any]:
         status, reason = describe_end(error)
-        if isinstance(error, RunCancelled) and self._asked is not None:
+        # Who is given up in the moment of being stopped is given up: nobody takes that back.
+        if isinstance(error, RunCancelled) and not isinstance(error, RunPruned) and self._asked is not None:
             status, reason = self._asked
         details = "".join(traceback.format_exception(error))[-ERROR_CHARACTERS:] if error is not None else None
         try:

@@ -11,6 +11,7 @@ import pytest
 from ftlab.errors import DataError, OutOfMemoryError
 from ftlab.events import RunCancelled, Status
 from ftlab.execute.attempts import create_attempt, hold_lease, read_end
+from ftlab.execute.pruning import Verdict, write_verdict
 from ftlab.execute.worker import REASON_CHARACTERS, Worker, describe_end
 from ftlab.testing.fakes import FakePipeline, fake_plan
 
@@ -92,6 +93,21 @@ def test_an_attempt_that_has_ended_is_not_executed_again(tmp_path: Path) -> None
     before = (attempt / "events.jsonl").read_bytes()
     assert worker.execute(attempt)["status"] == "failed"
     assert (attempt / "events.jsonl").read_bytes() == before
+
+
+def test_who_is_given_up_while_being_stopped_is_given_up(tmp_path: Path) -> None:
+    class Stopped(FakePipeline):
+        def weights(self, *args, **kwargs):
+            write_verdict(attempt, Verdict(1, "hopeless"))
+            worker.cancel()
+            return super().weights(*args, **kwargs)
+
+    attempt = create_attempt(tmp_path, fake_plan({"a": {"type": "fake_trained"}}).runs[0])
+    worker = Worker(tmp_path, Stopped, 1)
+    assert worker.execute(attempt)["status"] == "pruned"
+    end = read_end(attempt)
+    assert end is not None
+    assert (end.status, end.reason) == (Status.PRUNED, "stopped at step 1: hopeless")
 
 
 def test_a_worker_without_its_parent_ends_at_once() -> None:
