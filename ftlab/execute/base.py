@@ -42,6 +42,8 @@ class Finished:
     """The process is gone, so the journal may lack its end: the coordinator writes it."""
     fatal: bool = False
     """No other run can do better (the disk is full, say): the sweep stops."""
+    settled: bool = False
+    """Another try of the same run would end the same: it is not tried again in this session."""
 
 
 class Executor(Protocol):

@@ -6,7 +6,7 @@ moment and started again: it closes what is dead and continues with the rest.
 
 Who is tried again: a new session tries every run that is not done once, those that failed, ran out of memory or were
 killed in an earlier session included. Within a session a run that failed or was killed is tried `execute.retries` times
-more; one that ran out of memory is not, for nothing about it has changed.
+more; one that ran out of memory or whose training diverged is not, for nothing about it has changed.
 """
 
 from __future__ import annotations
@@ -295,7 +295,8 @@ class Coordinator:
                 shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
             elif news.fatal:
                 self._fatal = self._fatal or reason
-            again = status in RETRIED and self._fatal is None and self._tries[config.run_id] <= config.execute.retries
+            worth_it = status in RETRIED and not news.settled and self._fatal is None
+            again = worth_it and self._tries[config.run_id] <= config.execute.retries
             self._note_end(RunEnd(config, self._progress.label(config), attempt, status, reason, will_retry=again))
 
     def _note_end(self, end: RunEnd) -> None:

@@ -75,7 +75,8 @@ class WorkerProcess:
         self._buffer = rest
         answer = json.loads(line)
         handle, self.handle = self.handle, None
-        return Finished(handle, Status(answer["status"]), answer["reason"], fatal=answer["fatal"])
+        told = {name: answer[name] for name in ("reason", "fatal", "settled")}
+        return Finished(handle, Status(answer["status"]), **told)
 
     def kill(self) -> None:
         """End the process and all it may have started, and reap it."""

@@ -4,7 +4,7 @@
 
 Lines in, JSON:   {"attempt": "<dir>"}   execute it
                   {"cancel": true, "status": "...", "reason": "..."}   stop at the next step, and end so
-Lines out, JSON:  {"attempt": "<dir>", "status": "...", "reason": "..."|null, "fatal": bool}
+Lines out, JSON:  {"attempt": "<dir>", "status": "...", "reason": "..."|null, "fatal": bool, "settled": bool}
 
 While a run executes, everything that libraries print goes to the attempt's log.txt: the real stdout is kept aside for
 the answers. The process lives no longer than its parent: end of file on stdin ends it at once, and so does the kernel.
@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ftlab.errors import FtlabError, StorageError, is_out_of_memory
+from ftlab.errors import FtlabError, StorageError, TrainingError, is_out_of_memory
 from ftlab.events import EventType, Reporter, RunCancelled, RunPruned, Status
 from ftlab.execute.attempts import hold_lease, number, read_config, read_end
 from ftlab.execute.base import CANCELLED_REASON
@@ -161,7 +161,8 @@ def _sentence(error: BaseException, otherwise: str) -> str:
 
 
 def _answer(attempt: Path, status: Status, reason: str | None, error: BaseException | None) -> dict[str, Any]:
-    return {"attempt": str(attempt), "status": status, "reason": reason, "fatal": isinstance(error, StorageError)}
+    kinds = {"fatal": isinstance(error, StorageError), "settled": isinstance(error, TrainingError)}
+    return {"attempt": str(attempt), "status": status, "reason": reason, **kinds}
 
 
 @contextmanager

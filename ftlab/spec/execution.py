@@ -81,7 +81,8 @@ class ExecuteSpec(Block):
     ray: RaySpec = RaySpec()
     """Which cluster, where the executor is `ray`."""
     retries: Annotated[int, Field(ge=0, le=10)] = 0
-    """How often a run that failed or was killed is tried again within one `ftlab run`."""
+    """How often a run that failed or was killed is tried again within one `ftlab run`; one that ran out of memory or
+    diverged would end the same, and is not."""
     eval_batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Tokens per batch in prediction and benchmarks: the memory bound, not a result."""
     latency_requests: Annotated[int, Field(ge=2, le=1000)] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,16 @@ def test_only_what_may_go_well_the_next_time_is_retried(tmp_path: Path, status: 
     outcome = run(fake_plan({"a": PROMPT}, execute=ExecuteSpec(retries=2)), tmp_path, executor)
     assert len(executor.order) == tries
     assert [end.status for end in outcome.ends] == [status]
+
+
+def test_what_would_end_the_same_is_not_retried(tmp_path: Path) -> None:
+    class Settled(Scripted):
+        def poll(self, timeout: float) -> list[Finished]:
+            return [replace(news, settled=True) for news in super().poll(timeout)]
+
+    executor = Settled(1, lambda name, count: Status.FAILED)
+    run(fake_plan({"a": PROMPT}, execute=ExecuteSpec(retries=2)), tmp_path, executor)
+    assert executor.order == ["a"]
 
 
 def test_retries_come_after_the_other_runs(tmp_path: Path) -> None:

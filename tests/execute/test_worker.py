@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftlab.errors import DataError, OutOfMemoryError
+from ftlab.errors import DataError, OutOfMemoryError, TrainingError
 from ftlab.events import RunCancelled, Status
 from ftlab.execute.attempts import create_attempt, hold_lease, read_end
 from ftlab.execute.pruning import Verdict, write_verdict
@@ -63,7 +63,7 @@ class Loud(FakePipeline):
 def test_what_libraries_print_goes_to_the_log_and_not_to_the_protocol(tmp_path: Path, capfd) -> None:
     attempt = create_attempt(tmp_path, fake_plan({"a": {"type": "fake_prompt"}}).runs[0])
     answer = Worker(tmp_path, Loud, 1).execute(attempt)
-    assert answer == {"attempt": str(attempt), "status": "complete", "reason": None, "fatal": False}
+    assert answer == {"attempt": str(attempt), "status": "complete", "reason": None, "fatal": False, "settled": False}
     log = (attempt / "log.txt").read_text()
     assert "from a child" in log
     assert "from a child" not in capfd.readouterr().out
@@ -77,6 +77,17 @@ def test_a_traceback_is_in_the_log_and_its_end_in_the_journal(tmp_path: Path) ->
     assert end is not None
     assert (end.error or "").startswith("Traceback")
     assert "_go_wrong" in (end.error or "")
+
+
+@pytest.mark.parametrize(("error", "settled"), [(TrainingError("diverged"), True), (RuntimeError("a glitch"), False)])
+def test_a_training_that_diverged_would_do_so_again(tmp_path: Path, error: Exception, settled: bool) -> None:
+    class Diverging(FakePipeline):
+        def weights(self, *args, **kwargs):
+            raise error
+
+    attempt = create_attempt(tmp_path, fake_plan({"a": {"type": "fake_trained"}}).runs[0])
+    answer = Worker(tmp_path, Diverging, 1).execute(attempt)
+    assert (answer["status"], answer["settled"]) == ("failed", settled)
 
 
 def test_an_attempt_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
