@@ -291,15 +291,15 @@ class Coordinator:
                 close_attempt(attempt, news.status, news.reason or "the worker gave no reason")
                 end = read_end(attempt)
             status, reason = (end.status, end.reason) if end is not None else (news.status, news.reason)
-            if status in DONE:
-                shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
-            elif news.fatal:
+            if news.fatal and status not in DONE:
                 self._fatal = self._fatal or reason
             worth_it = status in RETRIED and not news.settled and self._fatal is None
             again = worth_it and self._tries[config.run_id] <= config.execute.retries
             self._note_end(RunEnd(config, self._progress.label(config), attempt, status, reason, will_retry=again))
 
     def _note_end(self, end: RunEnd) -> None:
+        if end.status in DONE:
+            shutil.rmtree(end.attempt / "checkpoints", ignore_errors=True)
         self._progress.ended(end.config, None if end.will_retry else end.status)
         if end.will_retry:
             self._waiting.append(end.config)

@@ -10,12 +10,15 @@ import pytest
 
 from ftlab.errors import StorageError
 from ftlab.events import EventType, Status
-from ftlab.execute.attempts import read_config, read_end
+from ftlab.execute import coordinator
+from ftlab.execute.attempts import create_attempt, read_config, read_end
 from ftlab.execute.base import Finished, Handle
 from ftlab.execute.bookkeeping import Bookkeeping
 from ftlab.execute.coordinator import Coordinator, Outcome, unfinished_runs
 from ftlab.execute.progress import Silent
-from ftlab.plan.run import Plan
+from ftlab.execute.pruning import Verdict
+from ftlab.plan.run import Plan, RunConfig
+from ftlab.search.session import SearchSession
 from ftlab.spec.schema import ExecuteSpec
 from ftlab.store.journal import EventWriter
 from ftlab.testing.fakes import fake_plan
@@ -132,6 +135,21 @@ def test_retries_come_after_the_other_runs(tmp_path: Path) -> None:
     outcome = run(fake_plan({"a": PROMPT, "b": TRAINED}, execute=ExecuteSpec(retries=1)), tmp_path, executor)
     assert executor.order == ["a", "b", "a"]
     assert (outcome.exit_code, outcome.failures) == (0, [])
+
+
+def test_a_seed_that_is_given_up_with_its_arm_leaves_no_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    plan = fake_plan({"a": TRAINED})
+
+    class GivenUp(SearchSession):
+        def given_up(self, run: RunConfig) -> Verdict:
+            return Verdict(0, "its arm was given up at seed 0")
+
+    monkeypatch.setattr(coordinator, "SearchSession", GivenUp)
+    killed = create_attempt(tmp_path, plan.runs[0])
+    (killed / "checkpoints").mkdir()
+    outcome = run(plan, tmp_path, Scripted(1, lambda name, count: Status.COMPLETE))
+    assert [end.status for end in outcome.ends] == [Status.PRUNED]
+    assert list(tmp_path.rglob("checkpoints")) == []
 
 
 def test_a_complete_attempt_without_its_stages_is_not_done(tmp_path: Path) -> None:
