@@ -125,7 +125,8 @@ def _last_event(journal: Path) -> dict[str, Any] | None:
 
 
 def close_attempt(attempt: Path, status: Status, reason: str) -> None:
-    """Write the end that a dead worker could not write, and fence one that lives. A torn last line is repaired.
+    """Write the end that a dead worker could not write, and fence one that lives. A torn last line is repaired, and an
+    end that the worker wrote in the meantime stands.
 
     An attempt that was given up by its search ends as that, whoever killed its worker before it could obey. The end has
     the time of the last event: another machine's clock may be wrong by hours, and a run must not seem to last longer or
@@ -135,9 +136,11 @@ def close_attempt(attempt: Path, status: Status, reason: str) -> None:
         status, reason = Status.PRUNED, verdict.words
     journal = attempt / "events.jsonl"
     ask_to_end(attempt, status, reason)
-    last = _last_event(journal)
-    clean_file(attempt / "log.txt")
     _replace_by_copy(journal)
+    clean_file(attempt / "log.txt")
+    if read_end(attempt) is not None:
+        return  # it lived after all, and said so before it was fenced
+    last = _last_event(journal)
     with EventWriter(journal, clock=time.time if last is None else lambda: float(last["ts"])) as write:
         if not journal.stat().st_size:
             config = read_config(attempt)

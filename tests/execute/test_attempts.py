@@ -153,6 +153,17 @@ def test_a_closed_attempt_hears_nothing_more_and_loses_nothing_that_was_said(tmp
     assert types(attempt) == ["curve", "attempt_finished"]
 
 
+def test_an_end_that_came_before_the_fence_stands(tmp_path: Path, config: RunConfig) -> None:
+    attempt = create_attempt(tmp_path, config)
+    with EventWriter(attempt / "events.jsonl") as write:
+        write(EventType.ATTEMPT_FINISHED, status=Status.COMPLETE, reason=None, error=None)
+        close_attempt(attempt, Status.KILLED, "its node was not heard of")
+    assert types(attempt) == ["attempt_finished"]
+    end = read_end(attempt)
+    assert end is not None
+    assert end.status is Status.COMPLETE
+
+
 def test_a_lease_is_held_by_one(tmp_path: Path, config: RunConfig) -> None:
     attempt = create_attempt(tmp_path, config)
     with hold_lease(attempt) as first, hold_lease(attempt) as second:
