@@ -1,7 +1,8 @@
 """Which running arms of a search are to be ended. Asked a few times per second, and all it knows is on disk.
 
-Several seeds: the first seed of an arm is judged, against the first seeds of the others. When it is given up its arm
-is, and the other seeds go with it: spread over seeds is worth knowing of arms that are still in the race alone.
+Several seeds or folds: the first run of an arm, of its first seed and fold, is judged against the first runs of the
+others, on the same rows. When it is given up its arm is, and the other runs go with it: spread over seeds is worth
+knowing of arms that are still in the running alone.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Judging:
         """How many evaluations of each run were judged, so that none is judged twice as others catch up."""
 
     def judge(self, arms: Sequence[Sequence[RunConfig]], running: set[str]) -> list[Judged]:
-        """The running runs that are to end now. `arms` has the runs of every proposal, by its number, first seed first.
+        """The running runs that are to end now. `arms` has the runs of every proposal, by its number, the first first.
 
         Raises nothing for a journal that is not there yet.
         """
@@ -62,7 +63,7 @@ class Judging:
         return [one for one in found if read_verdict(self._newest(one.run)) is None]
 
     def given_up(self, runs: Sequence[RunConfig]) -> Verdict | None:
-        """The verdict on the further seeds of an arm whose first was given up."""
+        """The verdict on the further runs of an arm whose first was given up."""
         outcome = self._outcome(runs[0])
         return _sibling(runs[0], outcome.reason) if outcome.state is State.PRUNED else None
 
@@ -101,4 +102,5 @@ def course(outcome: RunOutcome) -> Course:
 
 
 def _sibling(first: RunConfig, words: str) -> Verdict:
-    return Verdict(0, f"its arm was given up at seed {first.seed}, {words}")
+    fold = "" if first.fold is None else f", fold {first.fold}"
+    return Verdict(0, f"its arm was given up at seed {first.seed}{fold}, {words}")

@@ -75,7 +75,7 @@ class SearchSession:
         ]
 
     def given_up(self, run: RunConfig) -> Verdict | None:
-        """Why a run need not be begun: the first seed of its arm was given up. None where it was not."""
+        """Why a run need not be begun: the first run of its arm was given up. None where it was not."""
         for search in self._searches:
             for runs in search.runs if search.judging is not None else []:
                 if any(run.run_id == sibling.run_id for sibling in runs[1:]):

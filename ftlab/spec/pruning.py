@@ -13,7 +13,8 @@ PrunerName = Literal["none", "median", "successive_halving", "hyperband", "wilco
 
 class PrunerSpec(Block):
     """A pruner and its settings. It judges by the validation loss, each time that one is measured: the method's
-    `evaluations` say how often, evenly over a training, so one evaluation is the same share of every arm's training."""
+    `evaluations` say how often, evenly over a training, so one evaluation is the same share of every arm's training.
+    With several seeds or folds an arm's first run decides for all of them."""
 
     type: PrunerName
     """`median`: worse than the median of the finished arms. `successive_halving`: not among the best few at 1, 3,

@@ -29,7 +29,7 @@ SPEC = """
 version: 1
 name: pruned
 model: ./model
-data: {source: ./rows.jsonl}
+data: {source: ./rows.jsonl, splits: SPLITS}
 task:
   type: classification
   prompt: [{role: user, content: "{{ text }}"}]
@@ -49,8 +49,9 @@ CODE = (
 )
 
 
-def plan_of(root: Path, arms: int = 6, seeds: str = "[0]") -> Plan:
-    plan = small_spec.plan_of(root, SPEC.replace("SEEDS", seeds).replace("ARMS", str(arms)))
+def plan_of(root: Path, arms: int = 6, seeds: str = "[0]", splits: str = "{}") -> Plan:
+    text = SPEC.replace("SEEDS", seeds).replace("ARMS", str(arms)).replace("SPLITS", splits)
+    plan = small_spec.plan_of(root, text)
     (root / "plan.json").write_text(plan.model_dump_json())
     return plan
 
@@ -155,6 +156,23 @@ def test_the_first_seed_decides_for_its_arm(tmp_path: Path) -> None:
     assert lost.status is Status.PRUNED
     assert lost.reason is not None
     assert "its arm was given up at seed 0, stopped at step" in lost.reason
+
+
+def test_the_first_fold_decides_for_its_arm_and_only_a_whole_arm_leads_a_race(tmp_path: Path) -> None:
+    plan_of(tmp_path, arms=2, seeds="{top: 1, count: 2}", splits="{folds: 2}")
+    process = start(tmp_path)
+    said = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, said
+    plan = find_plan(tmp_path / "r")
+    found = {run.label: run for run in read_standing(tmp_path / "r", plan).runs}
+    assert {label: run.status for label, run in found.items()} == {
+        **{f"found learning_rate=0.1 seed={seed} fold={fold}": Status.COMPLETE for seed in (0, 1) for fold in (0, 1)},
+        **{f"found learning_rate=0.2 fold={fold}": Status.PRUNED for fold in (0, 1)},
+    }
+    reason = found["found learning_rate=0.2 fold=1"].reason
+    assert reason is not None
+    assert "its arm was given up at seed 0, fold 0, stopped at step" in reason
+    assert SearchSession(plan, tmp_path / "r").propose() == [], "what the race added is no business of the search"
 
 
 def test_kills_at_any_moment_lose_nothing_and_run_nothing_given_up_again(tmp_path: Path) -> None:
