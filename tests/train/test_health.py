@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_losses import scripted
 
 from ftlab.errors import TrainingError
 from ftlab.events import EventType, RunCancelled
@@ -117,11 +118,6 @@ def train(tiny_base: LoadedModel, chats: Any, events: Any, tmp_path: Any) -> Tra
         return sft.train_sft(tiny_base, found, config, rows[:40], rows[40:], 3, *folders, report)
 
     return run
-
-
-def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    coming = iter(values)
-    monkeypatch.setattr(sft, "mean_loss", lambda *_: next(coming))
 
 
 def told(events: Any) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripted_losses import scripted
 
 from ftlab.catalog import METHODS
 from ftlab.errors import DataError, OutOfMemoryError, StorageError, TrainingError, UsageError
@@ -218,12 +219,6 @@ def test_gradients_are_clipped_and_weights_decay(run: Any, tmp_path: Path) -> No
     key = "model.layers.0.mlp.up_proj.weight"
     assert decayed[key].norm() < plain[key].norm()
     assert not torch.equal(clipped[key], plain[key])
-
-
-def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Make the validation loss take these values, one after the other."""
-    values = iter(losses)
-    monkeypatch.setattr(sft, "mean_loss", lambda *_: next(values))
 
 
 def test_training_stops_when_validation_no_longer_improves(
