@@ -54,9 +54,9 @@ def standing_verdict(attempt: Path) -> Verdict | None:
 
 
 def trained(attempt: Path) -> bool:
-    """Whether the attempt has its weights."""
+    """Whether the attempt has its weights, be it among those of a training's course."""
     try:
         events, _ = read_events(attempt / "events.jsonl")
     except FileNotFoundError:
         return False
-    return any(event["type"] == EventType.STAGE and event["kind"] == "weights" for event in events)
+    return any(event["type"] == EventType.STAGE and event["kind"] in ("candidates", "weights") for event in events)

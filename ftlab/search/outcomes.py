@@ -32,7 +32,7 @@ class RunOutcome:
     scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """The loss of every validation row, likewise."""
     benchmarks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The summary of every benchmark, by its name."""
+    """The summary of every benchmark of the result, by its name."""
     trained: bool = False
     """Whether the weights stand."""
     reason: str = ""
@@ -47,6 +47,7 @@ class RunOutcome:
 def read_run(results: Path, config: RunConfig) -> RunOutcome:
     """How one run stands by its files."""
     outcome = RunOutcome()
+    on_the_way = {stage.key for stage in config.stages if stage.point}
     attempts = list_attempts(run_folder(results, config))
     for attempt in attempts:
         try:
@@ -63,7 +64,7 @@ def read_run(results: Path, config: RunConfig) -> RunOutcome:
                     if row["value"] is not None:
                         outcome.figures[row["key"]] = float(row["value"])
             elif event["type"] == EventType.STAGE:
-                if event["kind"] == "benchmark":
+                if event["kind"] == "benchmark" and event["key"] not in on_the_way:
                     outcome.benchmarks[event["name"]] = event["summary"]
                 outcome.trained |= event["kind"] == "weights"
                 costs = {name: event["summary"][name] for name in COSTS if event["summary"].get(name) is not None}

@@ -90,8 +90,9 @@ class Judge:
         return None
 
 
-def searched(root: Path, search: str) -> Plan:
-    plan = plan_of(root, SPEC.replace("SEARCH", search))
+def searched(root: Path, search: str, at: str = "") -> Plan:
+    text = SPEC.replace("SEARCH", search)
+    plan = plan_of(root, text.replace("builtin:boolq]}", f"builtin:boolq]{at}}}"))
     outcome = Coordinator(plan, root / "r", Judge(), Bookkeeping(NoBooks()), Silent()).run()
     assert outcome.exit_code == 0
     return find_plan(root / "r")
@@ -121,6 +122,12 @@ def test_of_quality_and_forgetting_the_best_is_a_front(tmp_path: Path) -> None:
         "accuracy": pytest.approx(0.82),
         "forgetting": pytest.approx(0.064),
     }
+
+
+def test_what_is_forgotten_on_the_way_is_not_what_the_result_forgot(tmp_path: Path) -> None:
+    plan = searched(tmp_path, "{sampler: tpe, arms: 6, constraints: [forgetting <= 0.02]}", ", at: [{every: 0.5}]")
+    assert any(stage.point for run in plan.runs for stage in run.stages)
+    assert [arm.label for arm in fronts(tmp_path / "r", plan)[0].arms] == ["found r=8"]
 
 
 def test_without_goals_there_is_nothing_to_say(tmp_path: Path) -> None:

@@ -131,12 +131,11 @@ def test_a_torn_verdict_means_go_on(tmp_path: Path, content: bytes) -> None:
 def test_a_verdict_that_comes_when_the_weights_stand_changes_nothing(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     run = SearchSession(plan, tmp_path / "r").propose()[0]
-    for through, status in ((True, Status.KILLED), (False, Status.PRUNED)):
+    for through, status in (("weights", Status.KILLED), ("candidates", Status.KILLED), ("dataset", Status.PRUNED)):
         attempt = create_attempt(tmp_path / "r", run)
         with EventWriter(attempt / "events.jsonl") as write:
-            if through:
-                stage = {"kind": "weights", "name": "", "key": "k", "cached": False, "seconds": 1.0, "bytes": 1}
-                write(EventType.STAGE, **stage, summary={})
+            stage = {"kind": through, "name": "", "key": "k", "cached": False, "seconds": 1.0, "bytes": 1}
+            write(EventType.STAGE, **stage, summary={})
         write_verdict(attempt, Verdict(3, "hopeless"))
         close_attempt(attempt, Status.KILLED, "killed")
         end = read_end(attempt)
