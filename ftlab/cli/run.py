@@ -11,7 +11,7 @@ import typer
 from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json, say
 from ftlab.cli.doctor import doctor
 from ftlab.cli.progress import end_line, open_display
-from ftlab.cli.status import Experiment, front_lines, fronts, newest_view, spent_line, status
+from ftlab.cli.status import Experiment, front_facts, front_lines, fronts, newest_view, spent_line, status
 from ftlab.errors import FtlabError
 from ftlab.events import Status
 from ftlab.text import plural
@@ -207,6 +207,7 @@ def _work(plan: Plan, results: Path, executor: Executor, display: Display, whole
 
 def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb: str = "resume") -> None:
     """What was done, what failed and why, the comparison, and what to do next. `verb` goes on with what is left."""
+    from ftlab.execute.experiments import read_plan
     from ftlab.report.html import write_report
 
     view = newest_view(results, plan.experiment_id)
@@ -215,7 +216,8 @@ def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb
         write_report(view, report)
     if as_json:
         shown = {"view": view.model_dump(mode="json"), "report": str(report)} if view is not None else {}
-        print_json({**_facts(plan, outcome), **shown})
+        best = front_facts(fronts(results, read_plan(results / plan.experiment_id)))
+        print_json({**_facts(plan, outcome), "fronts": best, **shown})
         return
     typer.echo("\n".join(_summary(outcome)))
     if view is not None and any(arm.metrics for arm in view.arms):
@@ -247,12 +249,15 @@ def _next(plan: Plan, results: Path, outcome: Outcome, view: DecisionView | None
 
 def _summary(outcome: Outcome) -> list[str]:
     finished = sum(end.status is Status.COMPLETE for end in outcome.ends)
-    parts = [f"{finished + outcome.already_done} of {plural(outcome.total, 'run')} done"]
-    if outcome.already_done:
-        parts.append("nothing was left to do" if not outcome.ends else f"{outcome.already_done} of them before")
+    before = outcome.already_done - outcome.already_pruned
+    parts = [f"{finished + before} of {plural(outcome.total, 'run')} done"]
+    if outcome.ends and before:
+        parts.append(f"{before} of them before")
+    elif outcome.already_done and not outcome.ends:
+        parts.append("nothing was left to do")
     pruned = [end for end in outcome.ends if end.status is Status.PRUNED]
-    if pruned:
-        parts.append(f"{len(pruned)} pruned")
+    if pruned or outcome.already_pruned:
+        parts.append(f"{len(pruned) + outcome.already_pruned} pruned")
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} failed")
     if outcome.interrupted:
@@ -267,6 +272,7 @@ def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "name": plan.name,
         "total": outcome.total,
         "already_done": outcome.already_done,
+        "already_pruned": outcome.already_pruned,
         "interrupted": outcome.interrupted,
         "ended": [
             {"run_id": end.config.run_id, "label": end.label, "status": end.status, "reason": end.reason}

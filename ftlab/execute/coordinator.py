@@ -56,10 +56,12 @@ class Outcome:
 
     total: int
     already_done: int
-    """Runs that were done before it began."""
+    """Runs that were done before it began, `already_pruned` included."""
     ends: tuple[RunEnd, ...]
     """The last end of every run that was tried, in the order of their ends."""
     interrupted: bool
+    already_pruned: int = 0
+    """Runs that their searches had given up before it began."""
 
     @property
     def failures(self) -> list[RunEnd]:
@@ -149,6 +151,7 @@ class Coordinator:
         self._running: dict[Handle, RunConfig] = {}
         self._tries: Counter[str] = Counter()
         self._ends: dict[str, RunEnd] = {}
+        self._already_pruned = 0
         self._fatal: str | None = None
         self._search: SearchSession | None = None
 
@@ -175,7 +178,8 @@ class Coordinator:
         if self._fatal is not None:
             raise StorageError(f"{self._fatal}; free some space, then run `ftlab resume {self._plan.experiment_id}`")
         already_done = len(self._plan.runs) - len({*self._ends, *(config.run_id for config in self._waiting)})
-        return Outcome(len(self._plan.runs), already_done, tuple(self._ends.values()), bool(interrupts.count))
+        ends = tuple(self._ends.values())
+        return Outcome(len(self._plan.runs), already_done, ends, bool(interrupts.count), self._already_pruned)
 
     def _take(self, plan: Plan) -> None:
         """Go on by this plan: on disk first, so that what runs is always known to be planned."""
@@ -201,7 +205,9 @@ class Coordinator:
                 newest = list_attempts(run_folder(self._results, config))[-1]
                 end = read_end(newest)
                 shutil.rmtree(newest / "checkpoints", ignore_errors=True)  # what the dead could not tidy away
-                self._progress.ended(config, Status.COMPLETE if end is None else end.status)
+                status = Status.COMPLETE if end is None else end.status
+                self._already_pruned += status is Status.PRUNED
+                self._progress.ended(config, status)
             else:
                 self._waiting.append(config)
 

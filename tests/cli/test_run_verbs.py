@@ -45,6 +45,7 @@ def test_a_run_ends_with_the_comparison_the_report_and_the_next_command(desk: De
     again = desk("run", "spec.yaml", "--json")
     facts = json.loads(again.stdout)
     assert (again.returncode, facts["already_done"], facts["ended"]) == (0, 3, [])
+    assert facts["fronts"] == [], "as `status --json` has it"
     assert facts["view"]["progress"]["by_status"] == {"complete": 3}
     assert read_work(desk.results) == work
 

@@ -100,6 +100,7 @@ def test_hopeless_arms_are_rows_with_step_reason_curve_and_cost(tmp_path: Path) 
     again = start(tmp_path)
     said = again.communicate(timeout=60)[0]
     assert again.returncode == 0, said
+    assert "1 of 6 runs done, nothing was left to do, 5 pruned" in said
     assert statuses(tmp_path) == found
     assert all(len(list_attempts(run_folder(tmp_path / "r", run))) == 1 for run in find_plan(tmp_path / "r").runs)
 
