@@ -111,7 +111,7 @@ class SmallLedger:
             "decision": self.decision,
             "benchmarks": {"tasks": list(self.benchmarks)},
             "arms": [{"model": model} for _ in arms],
-            "runs": [{"data": {"spec": data, "content": "c0ffee"}}],
+            "runs": [{"data": {"spec": data, "content": "c0ffee"}, "stages": []}],
         }
         self.insert("experiments", EXPERIMENT, "exp", "Which?", "name: exp", "hash", json.dumps(plan), 1_000.0)
 
