@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, clean, console, print_json, say
-from ftlab.cli.run import results_option
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, clean, console, print_json, results_option, say
 from ftlab.text import size
 
 if TYPE_CHECKING:

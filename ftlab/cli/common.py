@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -129,3 +130,8 @@ def _usage(error: typer.TyperException) -> int:
         if context is not None:
             say(f"Try '{context.command_path} --help'.")
     return int(error.exit_code)
+
+
+def results_option(results: Path) -> str:
+    """The option that makes a printed command work when it is copied, quoted for a shell; empty for the default."""
+    return "" if results == DEFAULT_RESULTS.absolute() else f" --results {shlex.quote(str(results))}"

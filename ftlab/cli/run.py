@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Overrides, Results, SpecPath, console, print_json, say
+from ftlab.cli.common import (
+    DEFAULT_RESULTS,
+    AsJson,
+    Overrides,
+    Results,
+    SpecPath,
+    console,
+    print_json,
+    results_option,
+    say,
+)
 from ftlab.cli.doctor import doctor
 from ftlab.cli.progress import end_line, open_display
-from ftlab.cli.status import Experiment, front_facts, front_lines, fronts, newest_view, spent_line, status
+from ftlab.cli.status import Experiment, best_line, front_facts, front_lines, fronts, newest_view, spent_line, status
 from ftlab.errors import FtlabError
 from ftlab.events import Status
 from ftlab.text import plural
@@ -231,13 +241,15 @@ def conclude(plan: Plan, results: Path, outcome: Outcome, *, as_json: bool, verb
 
 
 def _next(plan: Plan, results: Path, outcome: Outcome, view: DecisionView | None, verb: str = "resume") -> list[str]:
-    """What it took, and the exact command that goes on from here, where there is one."""
+    """The best arm so far, what it took, and the exact command that goes on from here, where there is one."""
     from ftlab.execute.experiments import read_plan
     from ftlab.execute.standing import read_standing
 
     # The plan on record: this session's may lack arms that a search proposed, or hold some runs only.
     stored = read_plan(results / plan.experiment_id)
-    lines = [*front_lines(fronts(results, stored)), spent_line(read_standing(results, stored))]
+    best = best_line(view)
+    lines = [*([best] if best else []), *front_lines(fronts(results, stored))]
+    lines.append(spent_line(read_standing(results, stored)))
     option = results_option(results)
     if outcome.interrupted or outcome.failures:
         word = "resume" if outcome.interrupted else "retry "
@@ -279,10 +291,3 @@ def _facts(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             for end in outcome.ends
         ],
     }
-
-
-def results_option(results: Path) -> str:
-    """The option that makes a printed command work when it is copied, quoted for a shell; empty for the default."""
-    import shlex
-
-    return "" if results == DEFAULT_RESULTS.absolute() else f" --results {shlex.quote(str(results))}"

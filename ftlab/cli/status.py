@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, is_interactive, print_json
+from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, is_interactive, print_json, results_option
 from ftlab.cli.progress import running_line, summary_line
 from ftlab.errors import UsageError
 from ftlab.events import Status
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 WATCH_SECONDS = 1.0
+MOST_RUNS = 10
+"""Runs that failed or were given up are listed up to this many each."""
 DONE = (Status.COMPLETE, Status.PRUNED)
 
 Experiment = Annotated[
@@ -137,6 +139,18 @@ def _best(view: DecisionView | None) -> ArmView | None:
         return None
     sign = 1 if view.metric_direction == "higher" else -1
     return max(arms, key=lambda arm: sign * arm.metrics[view.metric].value)
+
+
+def best_line(view: DecisionView | None) -> str | None:
+    """The arm with the best value so far and its interval; None while no arm has a value."""
+    best = _best(view)
+    if view is None or best is None:
+        return None
+    found = best.metrics[view.metric]
+    value = estimate(found.value, found.low, found.high, view.metric_unit)
+    measured = sum(view.metric in arm.metrics for arm in view.arms)
+    picked = f", the best value of {measured} arms" if measured > 1 else ""
+    return f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}{picked}"
 
 
 def _facts(standing: Standing, view: DecisionView | None) -> dict[str, Any]:
@@ -252,16 +266,15 @@ def _lines(results: Path, standing: Standing, view: DecisionView | None) -> list
         lines.append(f"nobody works on it; {plural(len(standing.runs), 'run')}: {counts}")
     lines.append(spent_line(standing))
     lines += [f"  {running_line(run)}" for run in standing.state.running]
-    lines += [f"  {_failure(run)}" for run in (*standing.pruned, *standing.failures)]
+    for ended in (standing.pruned, standing.failures):
+        lines += [f"  {_failure(run)}" for run in ended[:MOST_RUNS]]
+        if len(ended) > MOST_RUNS:
+            lines.append(f"  and {len(ended) - MOST_RUNS} more; `ftlab ls {standing.plan.experiment_id}` lists them")
     if (last := standing.last_failure) is not None and last.log is not None:
-        lines.append(f"last error: {one_line(last.label, 60)}, see {last.log}")
-    best = _best(view)
-    if view is not None and best is not None:
-        found = best.metrics[view.metric]
-        value = estimate(found.value, found.low, found.high, view.metric_unit)
-        lines.append(f"best so far: {one_line(best.label, 60)} with {view.metric} {value} on {view.split}")
-        lines.append(one_line(view.conclusion.sentence, 500))
+        lines.append(f"last error: {_failure(last)}, see {last.log}")
+    if view is not None and (best := best_line(view)) is not None:
+        lines += [best, one_line(view.conclusion.sentence, 500)]
     lines += front_lines(fronts(results, standing.plan))
     if standing.holder is None and any(run.status not in DONE for run in standing.runs):
-        lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}")
+        lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}{results_option(results)}")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -36,6 +37,7 @@ def test_a_run_ends_with_the_comparison_the_report_and_the_next_command(desk: De
     assert "lora r=4" in done.stdout
     (report,) = desk.results.glob("colours-*/report.html")
     assert f"report  {report}" in done.stdout
+    assert re.search(r"^best so far: .* with accuracy .* on validation, the best value of 3 arms$", done.stdout, re.M)
     assert "<html" in report.read_text()[:500]
     assert "ftlab ui" in done.stdout
     assert "zero_shot: complete" in done.stderr, "progress goes to stderr"
@@ -61,6 +63,10 @@ def test_a_failure_is_told_by_run_and_status_and_tried_again_by_resume(desk: Des
     assert "1 of 3 runs done, 2 failed" in done.stdout
     assert "lora r=8: failed (the fake has no column 'answer'; name one of: question)" in done.stdout
     assert "ftlab resume colours-" in done.stdout
+
+    status = desk("status").stdout
+    assert re.search(r"^last error: lora r=.: failed \(the fake has no column .*\), see .*log\.txt$", status, re.M)
+    assert re.search(r"^continue with: ftlab resume colours-\S+$", status, re.M)
 
     facts = json.loads(desk("status", "--json").stdout)
     assert facts["by_status"] == {"complete": 1, "failed": 2}
