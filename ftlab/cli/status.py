@@ -15,7 +15,7 @@ from ftlab.cli.common import DEFAULT_RESULTS, AsJson, Results, console, is_inter
 from ftlab.cli.progress import running_line, summary_line
 from ftlab.errors import UsageError
 from ftlab.events import Status
-from ftlab.text import duration, estimate, money, one_line, plural
+from ftlab.text import duration, estimate, money, number, one_line, plural
 
 if TYPE_CHECKING:
     from ftlab.decide.view import ArmView, DecisionView
@@ -236,7 +236,7 @@ def front_lines(found: Sequence[Front]) -> list[str]:
         lines.append(f"{head}: {plural(len(front.arms), 'arm')}, {meaning}{broken}")
         for arm in front.arms:
             values = zip(front.objectives, arm.values, strict=True)
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in values)
+            shown = ", ".join(f"{name} {number(value, '')}" for name, value in values)
             lines.append(f"  {one_line(arm.label, 60)}: {shown}")
     return lines
 

@@ -32,6 +32,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sweep.finish()
         app.settle()
     finally:
+        print(app.said())
         app.close()
     print(f"killed: {dict(sweep.kills)} in {sweep.sessions} sessions")
     assert app.errors == []
