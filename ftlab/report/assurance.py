@@ -79,8 +79,8 @@ def _folds(folds: int, split: str) -> str:
 def _raced(most: int, least: int) -> str:
     first = "the first seed" if least == 1 else f"the first {least} seeds"
     return (
-        f"{most} for the arms that led on {first}, {least} for the others, which cannot be chosen; what they led by is "
-        "in their means, which flatter a little until test"
+        f"{most} for the arms that led on {first}, {least} for the others, which cannot be chosen where a seed changes "
+        "them; what the leaders led by is in their means, which flatter a little until test"
     )
 
 

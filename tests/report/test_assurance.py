@@ -96,4 +96,6 @@ def test_unequal_numbers_of_seeds_are_told(decided: DecisionView) -> None:
     given = [[0], *([0, 1, 2] for _ in decided.arms[1:])]
     arms = [arm.model_copy(update={"seeds": seeds}) for arm, seeds in zip(decided.arms, given, strict=True)]
     said = dict(assurance(decided.model_copy(update={"arms": arms})))["seeds"]
-    assert said.startswith("3 for the arms that led on the first seed, 1 for the others, which cannot be chosen;")
+    assert said.startswith(
+        "3 for the arms that led on the first seed, 1 for the others, which cannot be chosen where a seed changes them;"
+    )
