@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ftlab import text
 from ftlab.decide.costs import Summaries, spent_for_nothing
@@ -85,11 +85,16 @@ def _edges(facts: Facts) -> list[str | None]:
 
 def _edge(field: str, winner: ArmFacts, arms: Sequence[ArmFacts]) -> str | None:
     """`learning_rate=0.0005, the highest`, where the winner has the lowest or highest of several numbers."""
-    values = {arm.varied.get(field) for arm in arms}
-    if len(values) < 2 or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    values = [arm.varied.get(field) for arm in arms]
+    numbers: list[float] = sorted(filter(is_number, values))
+    if len(numbers) < len(values) or numbers[0] == numbers[-1]:
         return None
-    numbers: list[float] = sorted(value for value in values if isinstance(value, (int, float)))
     mine = winner.varied[field]
     if mine not in (numbers[0], numbers[-1]):
         return None
     return f"{text.one_line(field)}={mine:g}, the {'lowest' if mine == numbers[0] else 'highest'}"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a field's value has a place on an axis of numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

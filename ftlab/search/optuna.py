@@ -30,7 +30,7 @@ class OptunaSearcher:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(directions=list(self.space.directions), sampler=self.sampler(seed))
-            study.add_trials([self._trial(one) for one in past])
+            study.add_trials([as_trial(self.space, one) for one in past])
             trial = study.ask()
             values: dict[str, Any] = {}
             for dimension in self.space.dimensions:
@@ -50,28 +50,30 @@ class OptunaSearcher:
         """The sampler, seeded."""
         raise NotImplementedError
 
-    def _trial(self, past: Past) -> Any:
-        import optuna
 
-        active = [dimension for dimension in self.space.dimensions if dimension.field in past.proposal.values]
-        values = past.proposal.values
-        states = optuna.trial.TrialState
-        known = {State.COMPLETE: states.COMPLETE, State.RUNNING: states.RUNNING}
-        told = {State.COMPLETE: past.objectives}
-        # Losses are better when lower; Optuna reads what is measured on the way by the study's direction.
-        sign = -1.0 if self.space.directions[0] == "maximize" else 1.0
-        if past.losses:  # one that was ended with nothing measured is a failure, for a sampler
-            known[State.PRUNED] = states.PRUNED
-            told[State.PRUNED] = (sign * past.losses[-1],)
-        return optuna.create_trial(
-            state=known.get(past.state, states.FAIL),
-            values=told.get(past.state),
-            intermediate_values={turn: sign * loss for turn, loss in enumerate(past.losses, 1)},
-            params={one.field: _inner(one, values[one.field]) for one in active},
-            distributions={one.field: _distribution(one) for one in active},
-            system_attrs=dict(past.proposal.notes),
-            constraints={str(index): excess for index, excess in enumerate(past.excess)} or None,
-        )
+def as_trial(space: Space, past: Past) -> Any:
+    """What came of a proposal, as Optuna keeps it."""
+    import optuna
+
+    active = [dimension for dimension in space.dimensions if dimension.field in past.proposal.values]
+    values = past.proposal.values
+    states = optuna.trial.TrialState
+    known = {State.COMPLETE: states.COMPLETE, State.RUNNING: states.RUNNING}
+    told = {State.COMPLETE: past.objectives}
+    # Losses are better when lower; Optuna reads what is measured on the way by the study's direction.
+    sign = -1.0 if space.directions[0] == "maximize" else 1.0
+    if past.losses:  # one that was ended with nothing measured is a failure, for a sampler
+        known[State.PRUNED] = states.PRUNED
+        told[State.PRUNED] = (sign * past.losses[-1],)
+    return optuna.create_trial(
+        state=known.get(past.state, states.FAIL),
+        values=told.get(past.state),
+        intermediate_values={turn: sign * loss for turn, loss in enumerate(past.losses, 1)},
+        params={one.field: _inner(one, values[one.field]) for one in active},
+        distributions={one.field: _distribution(one) for one in active},
+        system_attrs=dict(past.proposal.notes),
+        constraints={str(index): excess for index, excess in enumerate(past.excess)} or None,
+    )
 
 
 def _distribution(dimension: Dimension) -> Any:

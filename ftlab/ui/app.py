@@ -17,11 +17,12 @@ from ftlab.store import queries
 from ftlab.store.present import unpublished
 from ftlab.ui import data, live, login, parts, state, theme
 from ftlab.ui.frame import Here
-from ftlab.ui.pages import decision, examples, forgetting, run, runs
+from ftlab.ui.pages import decision, examples, forgetting, run, runs, sweep
 
 PAGES: tuple[tuple[str, str, Callable[[Here], None], str], ...] = (
     ("decision", "Decision", decision.draw, "What the evidence says: conclusion, methods, gains, costs, forgetting."),
     ("forgetting", "Forgetting", forgetting.draw, "General benchmarks before and after, down to the single item."),
+    ("sweep", "Sweep", sweep.draw, "What each search or grid has tried, live: best so far, and which fields mattered."),
     ("runs", "Runs", runs.draw, "Every run with its status, and why failed ones failed."),
     ("run", "Run", run.draw, "One run: curves, stages, configuration, environment, log."),
     ("examples", "Examples", examples.draw, "Outputs of the baseline and of other arms side by side."),

@@ -100,15 +100,21 @@ def scrolling(content: str, caption: str, kind: str = "", box: str = "") -> str:
     )
 
 
-def listing(caption: str, columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[object]]) -> None:
-    """A plain table. `columns` are names and whether they hold numbers; a row's first cell heads it."""
+def listing(
+    caption: str, columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[object]], tall: bool = False
+) -> None:
+    """A plain table. `columns` are names and whether they hold numbers; a row's first cell heads it.
+
+    One that may be `tall` scrolls in a box of its own.
+    """
     kinds = [(name, ' class="ft-num"' if is_number else "") for name, is_number in columns]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in kinds)
     body = ""
     for first, *rest in rows:
         cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell, (_, kind) in zip(rest, kinds[1:], strict=True))
         body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
-    markup(scrolling(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption))
+    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    markup(scrolling(table, caption, box="ft-tall" if tall else ""))
 
 
 def empty(title: str, why: str, command: str | None = None) -> None:

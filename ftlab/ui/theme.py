@@ -20,6 +20,9 @@ GREY = "#7b8694"
 """For whatever is present and not emphasised: dominated points, zero lines, axes."""
 AMBER = "#b7791f"
 """For the smallest gain that counts: a mark to be passed."""
+WORST, BEST = "#3a7fc8", "#cf6a17"
+"""The ends of a scale from the worst value to the best. Blue to orange stays apart for every common kind of colour
+blindness, and each colour between them reads on both themes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ SETTINGS: dict[str, Any] = {
 def text_color(kind: str | None) -> str:
     """The colour of text in charts on the theme of a session, `light` or `dark`."""
     return str(SETTINGS[f"theme.{'dark' if kind == 'dark' else 'light'}.textColor"])
+
+
+def ground_color(kind: str | None) -> str:
+    """The colour behind charts on the theme of a session, `light` or `dark`."""
+    return str(SETTINGS[f"theme.{'dark' if kind == 'dark' else 'light'}.backgroundColor"])
 
 
 @cache

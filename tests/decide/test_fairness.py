@@ -74,3 +74,9 @@ def test_the_best_at_the_edge_of_its_grid_is_said_with_the_value() -> None:
     assert said == "The best lora is at the edge of what was tried (r=16, the highest); look beyond it."
     inside = merged(facts, "lora", [{"r": 4}, {"r": 32}, {"r": 16}])
     assert unfair(inside, tuning_budgets(inside, summaries)) == []
+
+
+def test_a_choice_of_lists_has_no_edge() -> None:
+    facts, summaries = read(FakeArm("one", "adapter", [hits(9)]), FakeArm("two", "adapter", [hits(8)]))
+    facts = merged(facts, "lora", [{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj", "v_proj"]}])
+    assert unfair(facts, tuning_budgets(facts, summaries)) == []

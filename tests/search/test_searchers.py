@@ -7,6 +7,7 @@ import pytest
 from ftlab.catalog import SEARCHERS
 from ftlab.plan.identity import canonical_json
 from ftlab.search.base import Past, Proposal, Space, State, propose_new
+from ftlab.search.optuna import as_trial
 from ftlab.spec.searches import Dimension
 from ftlab.testing.searcher_contract import SearcherContract
 
@@ -111,9 +112,9 @@ def test_tpe_learns_from_what_was_given_up() -> None:
 def test_what_was_given_up_is_told_with_its_last_loss() -> None:
     rate = Dimension(path=("x",), low=0.0, high=1.0)
     for direction, sign in (("maximize", -1.0), ("minimize", 1.0)):
-        searcher = SEARCHERS.load("tpe")(Space((rate,), (direction,)))
-        trial = searcher._trial(Past(Proposal({"x": 0.5}), State.PRUNED, losses=(3.0, 2.5)))
+        space = Space((rate,), (direction,))
+        trial = as_trial(space, Past(Proposal({"x": 0.5}), State.PRUNED, losses=(3.0, 2.5)))
         assert trial.state.name == "PRUNED"
         assert trial.intermediate_values == {1: sign * 3.0, 2: sign * 2.5}
         assert trial.value == sign * 2.5
-        assert searcher._trial(Past(Proposal({"x": 0.5}), State.PRUNED)).state.name == "FAIL"
+        assert as_trial(space, Past(Proposal({"x": 0.5}), State.PRUNED)).state.name == "FAIL"

@@ -20,7 +20,7 @@ from ftlab.testing.journals import HOSTILE_TEXTS
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "forgetting", "runs", "run", "examples")
+PAGES = ("", "forgetting", "sweep", "runs", "run", "examples")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def barriers(page: Any) -> list[tuple[str, str, str]]:
 
 def test_hostile_results_do_nothing(hostile: Path, visit: Callable[..., Any]) -> None:
     with app(hostile) as url:
-        for path in ("", "forgetting?items=all", "runs", "run", "examples?show=all"):
+        for path in ("", "forgetting?items=all", "sweep", "runs", "run", "examples?show=all"):
             page = visit(f"{url}/{path}")
             main = page.locator('[data-testid="stMain"]')
             assert main.locator("script, iframe, object, embed, img[src='x'], [onerror]").count() == 0

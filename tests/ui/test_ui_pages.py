@@ -92,7 +92,7 @@ def test_an_experiment_that_has_not_started_says_what_is_missing(planned: Path, 
     assert "No benchmark has been measured" in body
 
 
-@pytest.mark.parametrize("page", ["", "forgetting", "runs", "run", "examples"])
+@pytest.mark.parametrize("page", ["", "forgetting", "sweep", "runs", "run", "examples"])
 def test_no_results_folder_says_what_to_run(tmp_path: Path, open_app: Open, page: str) -> None:
     app = open_app(tmp_path / "absent", page)
     assert not app.exception
@@ -292,7 +292,7 @@ def test_one_example_by_its_link(finished: Path, open_app: Open) -> None:
     assert "No such example" in markup(open_app(finished, "examples", example="nobody"))
 
 
-@pytest.mark.parametrize("page", ["", "forgetting", "runs", "run", "examples"])
+@pytest.mark.parametrize("page", ["", "forgetting", "sweep", "runs", "run", "examples"])
 def test_hostile_results_bring_no_tag_of_their_own(finished: Path, hostile: Path, open_app: Open, page: str) -> None:
     from test_ui_parts import Tags
 
