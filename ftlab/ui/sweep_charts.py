@@ -52,18 +52,18 @@ def history(sweep: MethodSweep, view: DecisionView) -> alt.LayerChart:
         .mark_line(color=AMBER, strokeWidth=2, interpolate="step-after")
         .encode(x=x, y=alt.Y("best:Q", title=metric_axis(view), scale=alt.Scale(zero=False)))
     )
-    return alt.layer(_lost(sweep, x), line, _points(data, sweep, x, view)).properties(height=HEIGHT)
+    return alt.layer(*_lost(sweep, x), line, *_points(data, sweep, x, view)).properties(height=HEIGHT)
 
 
 def slice_of(sweep: MethodSweep, field: SweepField, view: DecisionView) -> alt.LayerChart:
-    """The metric along one field. Arms without a result are ticks at the foot: they have a place and no value."""
+    """The metric along one field. Arms without a result are crosses at the foot: they have a place and no value."""
     x = _along(field, "x")
     rows = [
         {**_facts(arm, view), "x": _place(field, arm.values[field.name])}
         for arm in sweep.measured
         if field.name in arm.values
     ]
-    return alt.layer(_lost(sweep, x, field), _points(pd.DataFrame(rows), sweep, x, view)).properties(height=HEIGHT)
+    return alt.layer(*_lost(sweep, x, field), *_points(pd.DataFrame(rows), sweep, x, view)).properties(height=HEIGHT)
 
 
 def together(sweep: MethodSweep, across: SweepField, up: SweepField, view: DecisionView) -> alt.Chart:
@@ -160,23 +160,24 @@ def _tooltip(view: DecisionView) -> list[alt.Tooltip]:
     ]
 
 
-def _points(data: pd.DataFrame, sweep: MethodSweep, x: alt.X, view: DecisionView) -> alt.LayerChart:
-    """The arms in the colour and shape of their family, the best one larger."""
+def _points(data: pd.DataFrame, sweep: MethodSweep, x: alt.X, view: DecisionView) -> list[alt.Chart]:
+    """The arms in the colour and shape of their family, the best one larger.
+
+    Only what there is gets a layer: one without marks is a graphic without a name to a screen reader.
+    """
     look = family(sweep.family)
-    best = sweep.best.arm_id if sweep.best is not None else None
+    is_best = data["id"] == (sweep.best.arm_id if sweep.best is not None else None)
     y = alt.Y("value:Q", title=metric_axis(view), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-    shown = alt.Chart(data.assign(best_arm=data["id"] == best)).encode(x=x, y=y, tooltip=_tooltip(view))
-    rest = shown.transform_filter("!datum.best_arm").mark_point(
-        filled=True, size=60, opacity=0.75, color=look.color, shape=look.shape
-    )
-    first = shown.transform_filter("datum.best_arm").mark_point(
-        filled=True, size=150, opacity=1, color=look.color, shape=look.shape, stroke=AMBER, strokeWidth=2.5
-    )
-    return alt.layer(rest, first)
+    drawn: dict[str, Any] = {"filled": True, "color": look.color, "shape": look.shape}
+    rest, best = data[~is_best], data[is_best]
+    layers = [] if rest.empty else [alt.Chart(rest).mark_point(**drawn, size=60, opacity=0.75)]
+    if not best.empty:
+        layers.append(alt.Chart(best).mark_point(**drawn, size=150, opacity=1))
+    return [layer.encode(x=x, y=y, tooltip=_tooltip(view)) for layer in layers]
 
 
-def _lost(sweep: MethodSweep, x: alt.X, field: SweepField | None = None) -> alt.Chart:
-    """Ticks at the foot for the arms that ended without a result, by their order or their value of a field."""
+def _lost(sweep: MethodSweep, x: alt.X, field: SweepField | None = None) -> list[alt.Chart]:
+    """Crosses at the foot for the arms that ended without a result, by their order or their value of a field."""
     rows = [
         {
             "full": clip(plain(arm.label), 200),
@@ -187,9 +188,10 @@ def _lost(sweep: MethodSweep, x: alt.X, field: SweepField | None = None) -> alt.
         for arm in sweep.lost
         if field is None or field.name in arm.values
     ]
-    data = pd.DataFrame(rows, columns=["full", "why", "order", "x"])
-    return (
-        alt.Chart(data)
+    if not rows:
+        return []
+    crosses = (
+        alt.Chart(pd.DataFrame(rows))
         .mark_point(shape="cross", size=45, color=GREY, filled=True, angle=45, opacity=0.9)
         .encode(
             x=x,
@@ -197,6 +199,7 @@ def _lost(sweep: MethodSweep, x: alt.X, field: SweepField | None = None) -> alt.
             tooltip=[alt.Tooltip("full:N", title="arm"), alt.Tooltip("why:N", title="no result")],
         )
     )
+    return [crosses]
 
 
 def _along(field: SweepField, channel: str) -> Any:
@@ -208,7 +211,7 @@ def _along(field: SweepField, channel: str) -> Any:
         scale = alt.Scale(**kinds, nice=False, padding=12)
         few = field.dimension.choices is not None and len(field.values) <= MOST_MARKS
         ticks = {"values": list(field.values)} if few else {"tickCount": 5}
-        axis = alt.Axis(grid=False, format="~g", labelOverlap=True, **ticks)
+        axis = alt.Axis(grid=False, format=".4~g", labelOverlap=True, **ticks)
         return kind(f"{channel}:Q", title=title, scale=scale, axis=axis)
     names = {str(index): short(show_value(value)) for index, value in enumerate(field.values)}
     axis = alt.Axis(labelExpr=label_expression(names), labelLimit=140, labelAngle=0, grid=False)

@@ -29,13 +29,24 @@ Open = Callable[..., Any]
 RATE = {"path": ["learning_rate"], "low": 1e-5, "high": 1e-2, "log": True}
 RANK = {"path": ["r"], "choices": [4, 8, 16, 32]}
 LORA = {"lora": [RATE, RANK]}
+MULTIPLIED = {
+    "arms": ("arm_id",),
+    "runs": ("run_id", "arm_id"),
+    "attempts": ("run_id",),
+    "run_stages": ("run_id",),
+    "metrics": ("run_id",),
+}
+"""Tables of which copied rows make copied arms, with the ids to be made anew: hundreds of folders take minutes."""
 
 
 def make_sweep(
     folder: Path, arms: list[FakeArm], searches: dict[str, list[dict[str, Any]]] | None = None, **more: Any
 ) -> None:
-    """A published folder in which the named methods search a space. `objectives` are those of every search."""
-    objectives = more.pop("objectives", ["quality"])
+    """A published folder in which the named methods search a space.
+
+    `objectives` are those of every search; each arm is there so many `times`.
+    """
+    objectives, times = more.pop("objectives", ["quality"]), more.pop("times", 1)
     prompt = FakeArm("zero_shot", "prompt")
     make_results(folder, arms=[prompt, *arms], examples=24, benchmarks=(), curve_points=4, **more)
     with Ledger(folder) as ledger:
@@ -50,6 +61,11 @@ def make_sweep(
             for name, dimensions in (searches or {}).items()
         ]
         ledger.connection.execute("UPDATE experiments SET plan_json = ?", [json.dumps(plan)])
+        for table, ids in MULTIPLIED.items() if times > 1 else ():
+            renamed = ", ".join(f"t.{name} || '-' || r.n AS {name}" for name in ids)
+            ledger.connection.execute(
+                f"INSERT INTO {table} SELECT t.* REPLACE ({renamed}) FROM {table} AS t, range(1, {times}) AS r(n)"
+            )
         update_comparisons(ledger.connection)
         ledger.publish()
 
@@ -159,7 +175,7 @@ def test_a_search_that_has_just_begun(tmp_path: Path, open_app: Open, count: int
 
 
 def test_five_hundred_arms(tmp_path: Path, open_app: Open) -> None:
-    make_sweep(tmp_path, drawn_arms(500), LORA)
+    make_sweep(tmp_path, drawn_arms(20), LORA, times=25)
     app = open_app(tmp_path, "sweep")
     assert not app.exception
     body = markup(app)
@@ -299,7 +315,9 @@ def test_every_mark_has_a_color_of_its_own(searched: Path) -> None:
             sweep_charts.parallel(sweep, view, "#111111", "#ffffff"),
             sweep_charts.together(sweep, first, second, view),
         ):
-            for layer in layers(chart.to_dict()):
+            spec = chart.to_dict()
+            assert all(spec["datasets"].values()), "a layer without marks is a graphic without a name"
+            for layer in layers(spec):
                 assert "color" in layer["mark"] or "color" in layer["encoding"]
 
 
