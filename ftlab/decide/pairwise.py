@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from ftlab.decide.sweep import MethodSweep, SweepArm, SweepField
+from ftlab.decide.sweep import MethodSweep, SweepArm
+from ftlab.decide.sweep_fields import SweepField
 from ftlab.plan.identity import canonical_json
 
 MOST_GROUPS = 6

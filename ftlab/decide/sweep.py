@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import duckdb
 
-from ftlab.decide.fairness import is_number
+from ftlab.decide.sweep_fields import SweepField, sweep_fields
 from ftlab.decide.view import ArmView, DecisionView, Estimate
 from ftlab.events import Status
-from ftlab.plan.identity import canonical_json
 from ftlab.search.base import Past, Proposal, Space, State
 from ftlab.search.importance import Importance, importances
 from ftlab.spec.searches import Dimension, SearchSpec
-
-WIDE = 20.0
-"""A grid's positive numbers are drawn on a logarithmic axis once the largest is so many times the smallest."""
 
 
 class Stand(StrEnum):
@@ -44,23 +40,6 @@ _STANDS = {
     Status.PRUNED: Stand.PRUNED,
 }
 """Every other status is one of failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepField:
-    """A field that differs among the arms of a method."""
-
-    name: str
-    values: tuple[Any, ...]
-    """What was tried, numbers rising; of choices all that may be."""
-    log: bool
-    """Whether the space, or the grid's width, calls for a logarithmic axis."""
-    dimension: Dimension
-
-    @property
-    def numeric(self) -> bool:
-        """Whether it is drawn along an axis of numbers."""
-        return all(is_number(value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +216,7 @@ def _method(
         name=name,
         family=family,
         searches=tuple(SearchSpec.model_validate(one["search"]) for one in planned),
-        fields=_fields(
+        fields=sweep_fields(
             [one.varied for one in views],
             [Dimension.model_validate(found) for one in planned for found in one["dimensions"]],
         ),
@@ -265,37 +244,3 @@ def _arm(arm: ArmView, work: _Work, order: int | None, metric: str) -> SweepArm:
         order=order,
         seconds=work.seconds,
     )
-
-
-def _fields(varied: Sequence[Mapping[str, Any]], dimensions: Iterable[Dimension]) -> tuple[SweepField, ...]:
-    """Those of the search, then those that the arms differ in besides: the model, say, or all of a grid's."""
-    spaces = {one.field: one for one in dimensions}
-    fields = []
-    for name in dict.fromkeys([*spaces, *(name for values in varied for name in values)]):
-        tried = list({canonical_json(values[name]): values[name] for values in varied if name in values}.values())
-        space = spaces.get(name)
-        if space is not None and space.choices is None and all(map(is_number, tried)):
-            fields.append(_interval(name, space, tried))
-        elif space is not None or len(tried) > 1:
-            fields.append(_choices(name, space, tried))
-    return tuple(fields)
-
-
-def _interval(name: str, space: Dimension, tried: list[Any]) -> SweepField:
-    """An earlier plan's arms may lie outside what the spec says today: the axis and Optuna take them in."""
-    reach = [one for one in (space.low, space.high, *tried) if one is not None]
-    wider = {"low": min(reach), "high": max(reach)}
-    dimension = space.model_copy(update=wider if min(reach) != space.low or max(reach) != space.high else {})
-    return SweepField(name, tuple(sorted(tried)), space.log, dimension)
-
-
-def _choices(name: str, space: Dimension | None, tried: list[Any]) -> SweepField:
-    offered = space.choices if space is not None and space.choices is not None else []
-    values = list({canonical_json(value): value for value in [*offered, *tried]}.values())
-    numeric = all(is_number(value) for value in values)
-    if numeric:
-        values.sort()
-    log = numeric and bool(values) and values[0] > 0 and values[-1] / values[0] >= WIDE
-    when = space.when if space is not None else {}
-    path = space.path if space is not None else tuple(name.split("."))
-    return SweepField(name, tuple(values), log, Dimension(path=path, choices=values, when=when))

@@ -11,7 +11,8 @@ import altair as alt
 import pandas as pd
 
 from ftlab.decide.fairness import is_number
-from ftlab.decide.sweep import MethodSweep, SweepArm, SweepField
+from ftlab.decide.sweep import MethodSweep, SweepArm
+from ftlab.decide.sweep_fields import SweepField
 from ftlab.decide.view import DecisionView
 from ftlab.plan.identity import canonical_json
 from ftlab.report import format as fmt

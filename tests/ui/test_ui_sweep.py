@@ -16,7 +16,8 @@ from test_ui_pages import markup, widget
 
 from ftlab.decide.compare import update_comparisons
 from ftlab.decide.facts import VALIDATION
-from ftlab.decide.sweep import MethodSweep, SweepField, read_sweeps
+from ftlab.decide.sweep import MethodSweep, read_sweeps
+from ftlab.decide.sweep_fields import SweepField
 from ftlab.decide.view import DecisionView
 from ftlab.events import Status
 from ftlab.execute.hold import hold_results

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ftlab.decide.facts import VALIDATION
 from ftlab.decide.pairwise import Group, Pairwise, pairwise
-from ftlab.decide.sweep import MethodSweep, Stand, SweepArm, SweepField, read_sweeps
+from ftlab.decide.sweep import MethodSweep, Stand, read_sweeps
 from ftlab.decide.view import DecisionView
 from ftlab.report import format as fmt
 from ftlab.search.importance import MIN_ARMS, Importance
@@ -17,12 +17,10 @@ from ftlab.ui import data, frame, parts, state, theme
 from ftlab.ui import sweep_charts as charts
 from ftlab.ui.data import Source
 from ftlab.ui.frame import Here
-from ftlab.ui.parts import MISSING
+from ftlab.ui.pages import sweep_tables
 
 NOW_SHOWN = 8
 """Arms that run now and are named."""
-ROWS_SHOWN = 1_000
-"""Rows of a table; a search may try ten times as many."""
 
 
 def draw(here: Here) -> None:
@@ -51,8 +49,8 @@ def draw(here: Here) -> None:
         _slices(sweep, judged)
         _parallel(sweep, judged)
         _together(sweep, judged, mattered)
-        _table(sweep, judged)
-    _lost(sweep)
+        sweep_tables.measured(sweep, judged)
+    sweep_tables.lost(sweep)
     here.link("runs", f"Every run of {sweep.name} →", method=sweep.name)
 
 
@@ -255,54 +253,3 @@ def _group(field: str, group: Group) -> str:
     if group.over is not None:
         return f"{name} > {charts.show_value(group.over)}"
     return f"{name} = {charts.show_value(group.value)}"
-
-
-def _table(sweep: MethodSweep, view: DecisionView) -> None:
-    parts.heading("Every measured arm", "The best first.")
-    arms = sorted(sweep.measured, key=lambda arm: arm.value or 0.0, reverse=sweep.higher)
-    head = [("Ended as", False), (fmt.metric_name(view.metric), True)]
-    head += [(parts.clip(field.name, 60), field.numeric) for field in sweep.fields]
-    head += [("Seeds", True), ("Time", True)]
-    rows = [
-        (
-            f"number {arm.order}",
-            fmt.estimate(arm.estimate, view.metric_unit),
-            *_values(sweep.fields, arm),
-            arm.seeds,
-            fmt.duration(arm.seconds),
-        )
-        for arm in arms[:ROWS_SHOWN]
-    ]
-    parts.listing(f"Arms of {sweep.name} with a result, the best first", head, rows, tall=True)
-    _left_out(len(arms))
-
-
-def _lost(sweep: MethodSweep) -> None:
-    """What was given up or failed: its place in the space and the reason, and no value."""
-    if not sweep.lost:
-        return
-    parts.heading("Given up or failed", "These have no result: what they measured until then says nothing final.")
-    head = [("Arm", False), ("Status", False)]
-    head += [(parts.clip(field.name, 60), field.numeric) for field in sweep.fields]
-    head += [("Time", True), ("Reason", False)]
-    rows = [
-        (
-            parts.clip(arm.label, 120),
-            parts.status_words(arm.status),
-            *_values(sweep.fields, arm),
-            fmt.duration(arm.seconds),
-            parts.clip(arm.reason or MISSING, 300),
-        )
-        for arm in sweep.lost[:ROWS_SHOWN]
-    ]
-    parts.listing(f"Arms of {sweep.name} without a result", head, rows, tall=True)
-    _left_out(len(sweep.lost))
-
-
-def _values(fields: Sequence[SweepField], arm: SweepArm) -> list[str]:
-    return [charts.show_value(arm.values[field.name]) if field.name in arm.values else MISSING for field in fields]
-
-
-def _left_out(rows: int) -> None:
-    if rows > ROWS_SHOWN:
-        parts.markup(f'<p class="ft ft-muted">and {fmt.count(rows - ROWS_SHOWN)} more</p>')
