@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {
         "plan.expand",
         "plan.propose",
+        "plan.clone",
         "plan.settle",
         "plan.preflight",
         "plan.lengths",

@@ -1,4 +1,4 @@
-"""`ftlab stop` and `retry`: say what a sweep shall do, while it runs and after."""
+"""`ftlab stop`, `retry` and `clone`: say what a sweep shall do, while it runs and after."""
 
 from __future__ import annotations
 
@@ -78,6 +78,50 @@ def retry(
     say(f"trying {plural(len(chosen), 'run')} again")
     session = plan.model_copy(update={"runs": tuple(chosen)})
     raise typer.Exit(execute_plan(session, results, as_json=as_json, pipeline=pipeline, whole=False))
+
+
+def clone(
+    run: Annotated[
+        str, typer.Argument(help="The run, by its id or the beginning of it.", metavar="RUN", show_default=False)
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-s", "--set", help="Change a field of its method, e.g. -s learning_rate=1e-4.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Train from the run's weights instead of from the base.")
+    ] = False,
+    results: Results = DEFAULT_RESULTS,
+    as_json: AsJson = False,
+    pipeline: Pipeline = REAL_PIPELINE,
+) -> None:
+    """Add an arm to RUN's experiment: RUN's config with some fields changed. Then continue as `ftlab resume` does.
+
+    Fields that are not named stay as RUN had them. The arm has every seed that the others have, is called a clone
+    wherever it is shown, and counts as an arm tried. With --warm-start each of its runs begins from RUN's weights.
+
+    Exit codes as of `ftlab run`.
+    """
+    from ftlab.execute.experiments import find_run
+    from ftlab.execute.hold import hold_results
+    from ftlab.execute.runner import whole_weights
+    from ftlab.execute.stages import StageStore
+    from ftlab.plan.clone import cloned, make_clone
+    from ftlab.search.clones import Clones, with_clones
+
+    results = results.expanduser().absolute()
+    plan, config = find_run(results, run)
+    with hold_results(results):
+        plan = with_clones(plan, results)
+        made = make_clone(plan, config, changes or (), warm=warm_start)
+        for key in made.warm_start.keys if made.warm_start is not None else ():
+            whole_weights(StageStore(results), key, config.run_id)
+        Clones(results, plan.experiment_id).add(made)
+    plan = cloned(plan, made)
+    say(f"new arm: {plan.arms[-1].label}")
+    raise typer.Exit(execute_plan(plan, results, as_json=as_json, pipeline=pipeline))
 
 
 def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> list[RunConfig]:

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "run": Verb("ftlab.cli.run:run", "Run everything that is not done yet, then compare."),
         "resume": Verb("ftlab.cli.run:resume", "Continue an experiment that was interrupted."),
         "retry": Verb("ftlab.cli.control:retry", "Try again what failed, and nothing else."),
+        "clone": Verb("ftlab.cli.control:clone", "Start a new arm from a run's config, or from its weights."),
         "stop": Verb("ftlab.cli.control:stop", "Stop what runs, after its step and a checkpoint."),
         "decide": Verb("ftlab.cli.run:decide", "Settle the question on the sealed test rows."),
         "judge": Verb("ftlab.cli.judge:judge", "Let a judge compare the answers of every arm."),

@@ -134,6 +134,7 @@ def execute_plan(
     from ftlab.execute.notify import check_addresses
     from ftlab.plan.propose import with_samples
     from ftlab.redaction import remember
+    from ftlab.search.clones import with_clones
     from ftlab.spec.secrets import variables
 
     results = results.expanduser().absolute()
@@ -142,6 +143,7 @@ def execute_plan(
     remember(variables(plan.secrets))
     check_addresses(plan.execute.notify)
     warn_of_missing_key(plan, display)
+    plan = with_clones(plan, results) if whole else plan
     # What a search will propose needs the same data and model as one point of its space.
     sampled = with_samples(plan) if whole else plan
     executor = open_executor(results, pipeline, plan.execute)

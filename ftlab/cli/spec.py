@@ -109,11 +109,12 @@ def plan(
     from ftlab.plan.expand import build_plan
     from ftlab.plan.preflight import preflight
     from ftlab.plan.propose import with_samples
+    from ftlab.search.clones import with_clones
     from ftlab.spec.load import load_spec
 
     loaded = load_spec(spec, overrides or ())
     # A search is reckoned with by one point of its space: what it will propose nobody knows yet.
-    expanded = with_samples(build_plan(loaded))
+    expanded = with_samples(with_clones(build_plan(loaded), results.expanduser()))
     findings, lengths, seen = preflight(expanded, loaded)
     is_done, past = _stages_on_disk(results)
     estimate = estimate_plan(expanded, is_done, lengths, past)

@@ -152,6 +152,7 @@ def _view(
         ],
         progress=progress,
         arms_tried=len(facts.arms),
+        arms_cloned=sum(arm.cloned_from is not None for arm in facts.arms),
         examples=examples,
         smallest_detectable=_smallest_detectable(views),
         cluster_by=facts.cluster_by,

@@ -79,6 +79,8 @@ class ArmFacts:
     method: Mapping[str, Any]
     varied: Mapping[str, Any]
     runs: tuple[RunFacts, ...]
+    cloned_from: str | None = None
+    """The run whose config people made it from after they saw results; None for an arm of the spec."""
 
     @property
     def is_seeded(self) -> bool:
@@ -337,7 +339,8 @@ def read_facts(cursor: duckdb.DuckDBPyConnection, experiment_id: str) -> Facts:
     runs = plan["runs"]
     openings = _openings(cursor, experiment_id)
     looks, elsewhere = _looks(cursor, openings)
-    arms = _arms(cursor, experiment_id)
+    clones = {arm["arm_id"]: arm["cloned_from"] for arm in plan["arms"] if arm.get("cloned_from")}
+    arms = [replace(arm, cloned_from=clones.get(arm.arm_id)) for arm in _arms(cursor, experiment_id)]
     facts = Facts(
         experiment_id=experiment_id,
         name=name,

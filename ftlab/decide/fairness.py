@@ -47,8 +47,21 @@ def _sum(summaries: Iterable[Mapping[str, Any]], name: str) -> float:
 
 def unfair(facts: Facts, budgets: Sequence[MethodBudget]) -> list[str]:
     """What may have favoured one method over another, a sentence each; the most telling first."""
-    found = [_unequal(budgets), *_edges(facts), shared_rates(facts.arms), attention_only(facts.arms)]
+    found = [_cloned(facts), _unequal(budgets), *_edges(facts), shared_rates(facts.arms), attention_only(facts.arms)]
     return [f"{message[0].upper()}{message[1:]}." for message in found if message is not None]
+
+
+def _cloned(facts: Facts) -> str | None:
+    """Arms that were thought of when results were known have had a try that the others have not."""
+    clones = [arm for arm in facts.arms if arm.cloned_from is not None]
+    if not clones:
+        return None
+    labels = text.one_line(", ".join(arm.label for arm in clones), 200)
+    return (
+        f"{len(clones)} of {text.plural(len(facts.arms), 'arm')} tried {'was' if len(clones) == 1 else 'were'} chosen "
+        f"by people after results on {VALIDATION} were seen ({labels}), "
+        "and such a choice favours what did well there by chance; only the sealed test rows can tell"
+    )
 
 
 def _unequal(budgets: Sequence[MethodBudget]) -> str | None:

@@ -102,6 +102,7 @@ def arm_view(
         cost=cost_of(arm, split, summaries),
         config=dict(arm.method),
         varied=dict(arm.varied),
+        cloned_from=arm.cloned_from,
         on_front=False,
         model=arm.model_source,
         forgetting_gate=_forgetting_gate(rule, benchmarks, drift),

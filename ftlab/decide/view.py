@@ -257,6 +257,8 @@ class ArmView(ViewPart):
     """The resolved method config."""
     varied: dict[str, Any]
     """The fields that tell this arm from its siblings."""
+    cloned_from: str | None = None
+    """The run whose config people made this arm from; None for an arm of the spec."""
     on_front: bool
     """Whether it is worth a look by quality and seconds per 1,000 requests, as `ftlab.decide.pareto` defines it."""
     on_training_front: bool = False
@@ -470,6 +472,8 @@ class DecisionView(ViewPart):
     missing: list[MissingPart]
     progress: Progress
     arms_tried: int = 0
+    arms_cloned: int = 0
+    """How many of them people chose after they saw results."""
     """How many arms the experiment has, those included that this view does not show."""
     examples: int
     """Rows in the split."""

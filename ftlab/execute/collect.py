@@ -19,6 +19,7 @@ from ftlab.execute.course import CURVES_FILE
 from ftlab.execute.stages import StageStore
 from ftlab.files import storage_errors
 from ftlab.plan.run import Plan, RunConfig, StageKind
+from ftlab.search.clones import with_clones
 
 What = Literal["weights", "checkpoints", "leavings"]
 
@@ -38,10 +39,12 @@ def find_removals(results: Path, plans: Sequence[Plan], keep: Collection[str]) -
     """All that can go, the largest first. Reads only.
 
     Args:
-        plans: every experiment of the folder: weights that one of them has yet to use are not offered.
+        plans: every experiment of the folder: weights that one of them has yet to use, or to start from, are
+            not offered.
         keep: keys of weights that stay.
     """
     stages = StageStore(results)
+    plans = [with_clones(plan, results) for plan in plans]
     found = [*_weights(results, plans, keep, stages), *_checkpoints(results, plans, stages), *_leavings(results)]
     return sorted(found, key=lambda removal: -removal.bytes)
 
@@ -73,6 +76,7 @@ def _weights(results: Path, plans: Sequence[Plan], keep: Collection[str], stages
                 labels.setdefault(one, f"{names[config.arm_id]}, seed {config.seed}")
             if found and not run_is_done(config, results, stages):
                 needed.update(found)
+                needed |= set() if config.start is None else {("weights", config.start)}
     for (kind, key), label in labels.items():
         record = stages.complete(kind, key)
         if record is None or (kind, key) in needed:

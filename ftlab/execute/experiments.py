@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ftlab.catalog import suggest
 from ftlab.errors import StoreVersionError, UsageError
-from ftlab.plan.run import Plan
+from ftlab.plan.run import Plan, RunConfig
 
 LATEST = "latest"
 PLAN_FILE = "resolved.json"
@@ -42,6 +42,16 @@ def find_plan(results: Path, wanted: str = LATEST) -> Plan:
         return exact[0]
     found = ", ".join(plan.experiment_id for plan in plans)
     raise UsageError(f"'{wanted}' fits more than one experiment: {found}; write a few letters more")
+
+
+def find_run(results: Path, begin: str) -> tuple[Plan, RunConfig]:
+    """A run that some experiment plans now, by its id or the beginning of it, with its plan. Raises UsageError."""
+    plans = [read_plan(folder) for folder in experiment_folders(results)]
+    found = [(plan, run) for plan in plans for run in plan.runs if run.run_id.startswith(begin)]
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        raise UsageError(f"{what} in {results} begin with '{begin}'; `ftlab ls EXPERIMENT` lists them")
+    return found[0]
 
 
 def read_plan(folder: Path) -> Plan:

@@ -23,10 +23,27 @@ class Pipeline(Protocol):
     def dataset(self, config: RunConfig, out: Path, report: Reporter) -> Summary:
         """The rows, split and hashed."""
 
-    def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
-        """Train. `checkpoints` outlives a killed attempt: whole checkpoints found there are continued from."""
+    def weights(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
+        """Train, from the weights in `start` where it is given. `checkpoints` outlives a killed attempt: whole
+        checkpoints found there are continued from."""
 
-    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+    def candidates(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
         """Train as `weights` does, and keep the weights at every point of `config.points` besides the result.
 
         `out` gets one folder for each of them, and the summary's `points` says which and after how many steps:

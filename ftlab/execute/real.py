@@ -59,16 +59,32 @@ class RealPipeline:
 
         return write_dataset(build_dataset(config.data, config.task, fold=config.fold), out)
 
-    def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+    def weights(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
         """Train on the rows of train, with the loss on the target's tokens; validation rows measure the loss only."""
-        return self._train(config, dataset, out, checkpoints, report, None)
+        return self._train(config, dataset, out, checkpoints, report, None, start)
 
-    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+    def candidates(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
         """The same training, its weights kept at every point of the run besides the result."""
         from ftlab.train.candidates import points_of
 
         wanted = points_of(config.points, config.benchmarks.shares(), config.method["keep"], checkpoints)
-        return self._train(config, dataset, out, checkpoints, report, wanted)
+        return self._train(config, dataset, out, checkpoints, report, wanted, start)
 
     def _train(
         self,
@@ -78,6 +94,7 @@ class RealPipeline:
         checkpoints: Path,
         report: Reporter,
         candidates: Candidates | None,
+        start: Path | None,
     ) -> Summary:
         from ftlab.train.sft import train_sft
 
@@ -89,7 +106,7 @@ class RealPipeline:
         rows = self._dataset(dataset)
         train, validation = (_tokenized(config, base, rows, rows.splits[split]) for split in ("train", "validation"))
         return train_sft(
-            base, method, method_config, train, validation, config.seed, out, checkpoints, report, candidates
+            base, method, method_config, train, validation, config.seed, out, checkpoints, report, candidates, start
         )
 
     def predictions(

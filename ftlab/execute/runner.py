@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ftlab.errors import UsageError
 from ftlab.events import EventType, Reporter
 from ftlab.execute.course import CURVES_FILE, copy_benchmark, measured_already, point_folder, take_result
 from ftlab.execute.pipeline import Pipeline, Summary
@@ -76,16 +77,20 @@ def _computation(
     def weights() -> Path | None:
         return folder("weights") if config.key("weights") else None
 
+    def start() -> Path | None:
+        warm = config.warm_start
+        return None if warm is None or config.start is None else whole_weights(stages, config.start, warm.run_id)
+
     def compute(out: Path) -> Summary:
         match stage.kind:
             case "dataset":
                 return pipeline.dataset(config, out, report)
             case "candidates":
-                return pipeline.candidates(config, folder("dataset"), out, attempt / "checkpoints", report)
+                return pipeline.candidates(config, folder("dataset"), out, attempt / "checkpoints", report, start())
             case "weights" if config.key("candidates"):
                 return take_result(config, stages, out)
             case "weights":
-                return pipeline.weights(config, folder("dataset"), out, attempt / "checkpoints", report)
+                return pipeline.weights(config, folder("dataset"), out, attempt / "checkpoints", report, start())
             case "predictions":
                 return pipeline.predictions(config, stage.name, folder("dataset"), weights(), out, report)
             case "scores":
@@ -100,6 +105,18 @@ def _computation(
                 return pipeline.benchmark(config, stage.name, weights(), out, report)
 
     return compute
+
+
+def whole_weights(stages: StageStore, key: str, run_id: str) -> Path:
+    """The folder of a run's weights, every file of it verified. Raises UsageError saying how to get them back."""
+    record = stages.complete("weights", key, verify=True)
+    if record is None:
+        raise UsageError(f"run {run_id} has no whole weights to start from; finish it first: ftlab resume")
+    if record.collected:
+        raise UsageError(
+            f"the weights of run {run_id} were removed by `ftlab gc`; train them again: ftlab retry --run {run_id}"
+        )
+    return record.path
 
 
 def _key(config: RunConfig, kind: Any, name: str) -> str:

@@ -27,6 +27,10 @@ CONFIG_FILE = "adapter_config.json"
 class LoraConfig(TrainedConfig):
     """LoRA: two small matrices of rank `r` beside every chosen linear layer; the base stays frozen."""
 
+    fixed_by_weights: ClassVar[frozenset[str]] = frozenset(
+        {"r", "lora_alpha", "target_modules", "use_rslora", "use_dora"}
+    )
+
     type: Literal["lora"] = "lora"
     """The method family."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
@@ -81,6 +85,14 @@ class Lora:
             torch.manual_seed(seed)
             return _wrap(base, _lora(config))
 
+    def load(self, model: Any, folder: Path) -> None:
+        """Copy the saved adapters over the new ones."""
+        from peft import set_peft_model_state_dict
+
+        tensors = _read(folder / WEIGHTS_FILE)
+        _check_fit(model, tensors, folder)
+        set_peft_model_state_dict(model, tensors)
+
     def save(self, model: Any, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which every PEFT release since 0.5 can load."""
         from peft import get_peft_model_state_dict
@@ -96,14 +108,11 @@ class Lora:
     def restore(self, base: LoadedModel, folder: Path, config: MethodConfig) -> Any:
         """The adapted model. Float32 weights are merged; to lose no precision, bfloat16 ones are not."""
         import torch
-        from peft import set_peft_model_state_dict
 
-        tensors = _read(folder / WEIGHTS_FILE)
         with _borrowed(base):
             with torch.random.fork_rng():
                 model = _wrap(base, _lora(config))
-            _check_fit(model, tensors, folder, base)
-            set_peft_model_state_dict(model, tensors)
+            self.load(model, folder)
             if base.model.dtype == torch.float32:
                 # A safe merge makes a new tensor and leaves the old one, which `detach` puts back, as it is.
                 model = model.merge_and_unload(safe_merge=True)
@@ -173,13 +182,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the trained adapter {path}: {error}") from error
 
 
-def _check_fit(model: Any, tensors: dict[str, Any], folder: Path, base: LoadedModel) -> None:
+def _check_fit(model: Any, tensors: dict[str, Any], folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
     if {name: tensor.shape for name, tensor in expected.items()} != {name: t.shape for name, t in tensors.items()}:
+        source = model.peft_config["default"].base_model_name_or_path
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} holds an adapter of another shape or for another model than {base.ref.source}"
+            f"{folder / WEIGHTS_FILE} holds an adapter of another shape or for another model than {source}"
         )
 
 

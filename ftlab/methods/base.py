@@ -3,6 +3,7 @@
 The runner never asks which method it has. It asks `trained`, and calls these functions in this order:
 
     training:   model = method.attach(base, config, seed); train; method.save(model, folder); method.detach(base, model)
+    warm start: the same, with method.load(model, folder) before it is trained
     using it:   model = method.restore(base, folder, config); predict; benchmark; method.detach(base, model)
 
 `base` is a `ftlab.models.load.LoadedModel` that is kept for the next run, so `detach` must leave it bit for bit as it
@@ -36,6 +37,12 @@ class Method(Protocol):
 
     def attach(self, base: LoadedModel, config: MethodConfig, seed: int) -> Any:
         """A `torch.nn.Module` ready for training: trainable parameters require gradients, all others do not."""
+
+    def load(self, model: Any, folder: Path) -> None:
+        """Give the model that `attach` returned the weights that `save` wrote, to train on from there: a warm start.
+
+        It stays ready for training. Raises ModelError when the files do not fit.
+        """
 
     def save(self, model: Any, folder: Path) -> None:
         """Write what was trained to `folder` as safetensors, nothing else that could run code."""

@@ -40,6 +40,20 @@ class Full:
         model.requires_grad_(True)
         return model
 
+    def load(self, model: Any, folder: Path) -> None:
+        """Copy the saved weights over the model's own; the copy keeps its float32."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(folder / WEIGHTS_FILE)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"cannot read the trained weights {folder / WEIGHTS_FILE}: {error}") from error
+        expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(model).items()}
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            raise ModelError(f"{folder / WEIGHTS_FILE} holds weights of another model than {model.name_or_path}")
+        model.load_state_dict(tensors, strict=False)
+
     def save(self, model: Any, folder: Path) -> None:
         """Write all weights, in the precision that the model's config names, to `model.safetensors`."""
         from safetensors.torch import save_file
@@ -55,19 +69,8 @@ class Full:
 
     def restore(self, base: LoadedModel, folder: Path, config: MethodConfig) -> Any:
         """A copy of the base that holds the saved weights, in the base's precision."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            tensors = load_file(folder / WEIGHTS_FILE)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"cannot read the trained weights {folder / WEIGHTS_FILE}: {error}") from error
         model = copy.deepcopy(base.model)
-        expected = _own_tensors(model)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
-            raise ModelError(f"{folder / WEIGHTS_FILE} holds weights of another model than {base.ref.source}")
-        model.load_state_dict(tensors, strict=False)
+        self.load(model, folder)
         return model.requires_grad_(False).eval()
 
     def detach(self, base: LoadedModel, model: Any) -> None:

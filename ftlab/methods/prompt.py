@@ -32,6 +32,9 @@ class Prompt:
         """The base model itself."""
         return base.model
 
+    def load(self, model: Any, folder: Path) -> None:
+        """Load nothing: nothing was saved."""
+
     def save(self, model: Any, folder: Path) -> None:
         """Write nothing: there is nothing that the base does not hold already."""
 

@@ -313,7 +313,7 @@ def _stages(run: RunConfig, metrics: dict[str, Any], benchmarks: dict[str, str])
     stages = [StageKey(kind="dataset", key=dataset)]
     weights = identity.base_key(run.model)
     if METHODS.load(run.method["type"]).Config.trained:
-        weights = identity.weights_key(run.model, dataset, run.method, _messages(run), run.seed)
+        weights = identity.weights_key(run.model, dataset, run.method, _messages(run), run.seed, run.start)
         if run.points:
             stages.append(StageKey(kind="candidates", key=identity.candidates_key(weights, run.points)))
         stages.append(StageKey(kind="weights", key=weights))

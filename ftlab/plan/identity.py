@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ftlab.plan.run import DataRef, ModelRef
+from ftlab.plan.run import DataRef, ModelRef, WarmStart
 from ftlab.spec.measures import MEASURES
 from ftlab.spec.schema import BenchmarkSpec, TaskSpec
 
@@ -62,14 +62,25 @@ def experiment_id(name: str) -> str:
     return f"{slug or 'experiment'}-{digest(name, 6)}"
 
 
-def arm_id(experiment: str, method_name: str, model: ModelRef, method: dict[str, Any], shared: dict[str, Any]) -> str:
-    """An arm's id. `shared` is what all arms of an experiment have in common: data, task, benchmarks."""
+def arm_id(
+    experiment: str,
+    method_name: str,
+    model: ModelRef,
+    method: dict[str, Any],
+    shared: dict[str, Any],
+    warm_start: WarmStart | None = None,
+) -> str:
+    """An arm's id. `shared` is what all arms of an experiment have in common: data, task, benchmarks.
+
+    Without a warm start the id is what it was before there were any.
+    """
     identity = {
         "experiment": experiment,
         "method_name": method_name,
         "model": _model(model),
         "method": _as_before(method),
         "shared": shared,
+        **({} if warm_start is None else {"warm_start": list(warm_start.keys)}),
     }
     return f"a{digest(identity, 12)}"
 
@@ -130,9 +141,16 @@ def base_key(model: ModelRef) -> str:
 
 
 def weights_key(
-    model: ModelRef, dataset: str, method: dict[str, Any], messages: list[dict[str, Any]], seed: int
+    model: ModelRef,
+    dataset: str,
+    method: dict[str, Any],
+    messages: list[dict[str, Any]],
+    seed: int,
+    start: str | None = None,
 ) -> str:
     """The base, the data, the chat it is trained on, every field of the method that training reads, and the seed.
+
+    `start` is the key of the weights that training begins from; without it the key is that of a training from scratch.
 
     Fields of `NOT_IN_WEIGHTS` are left out: choosing labels instead of generating them must not train again.
     `on_diverge: stop` counts: it may keep other weights, and must not take over those that it would have refused.
@@ -145,6 +163,7 @@ def weights_key(
             "method": {name: value for name, value in _as_before(method).items() if name not in NOT_IN_WEIGHTS},
             "messages": messages,
             "seed": seed,
+            **({} if start is None else {"start": start}),
         }
     )
 

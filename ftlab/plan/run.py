@@ -68,6 +68,15 @@ class StageKey(Record):
         return self.task or self.name
 
 
+class WarmStart(Record):
+    """Trained weights that a training begins from, instead of from the base."""
+
+    run_id: str
+    """Whose weights they are."""
+    keys: tuple[str, ...]
+    """The keys of their stages: one for each fold, and one where there are none."""
+
+
 class RunConfig(Record):
     """One fully resolved run: an arm with one seed, and one fold where the data has folds."""
 
@@ -89,6 +98,13 @@ class RunConfig(Record):
     """The splits that are predicted and scored. Sweeps never see test."""
     stages: tuple[StageKey, ...]
     """Every stage of this run in the order of execution."""
+    warm_start: WarmStart | None = None
+    """What training begins from; None for the base as the method attaches to it."""
+
+    @property
+    def start(self) -> str | None:
+        """The key of the weights that training begins from: those trained on the same rows, so of the same fold."""
+        return None if self.warm_start is None else self.warm_start.keys[self.fold or 0]
 
     @property
     def folds(self) -> tuple[int | None, ...]:
@@ -134,6 +150,10 @@ class Arm(Record):
     """The fields that a range gave a value, by dotted path."""
     place: str
     """`file:line:col` of the method in the spec; of the benchmarks for the base model itself."""
+    cloned_from: str | None = None
+    """The run whose config people made this arm from, after results were seen; None for an arm of the spec."""
+    warm_start: WarmStart | None = None
+    """What its training begins from."""
 
 
 class PlannedSearch(Record):

@@ -165,6 +165,16 @@ def runs_line(view: DecisionView) -> str:
     return ", ".join([f"{counts.get('complete', 0)} of {view.progress.total} complete", *others])
 
 
+def arms_tried(view: DecisionView) -> str:
+    """How many arms were tried, and how many of them were chosen when results were known: `12, 2 of them clones`."""
+    clones = (
+        ""
+        if not view.arms_cloned
+        else f", {count(view.arms_cloned)} of them {'a clone' if view.arms_cloned == 1 else 'clones'}"
+    )
+    return f"{count(view.arms_tried)}{clones}"
+
+
 def openings(view: DecisionView) -> str:
     """What happened to the test rows: `sealed`, `opened once`, `opened 3 times`."""
     if not view.openings:

@@ -1,6 +1,6 @@
-"""What a plan grows by while it runs: the arms that its searches propose, and the seeds that its race gives.
+"""What a plan grows by beyond its spec: clones, the arms that its searches propose, the seeds that its race gives.
 
-All they know is on disk: see `ftlab.search.base` and `ftlab.search.race`.
+All they know is on disk: see `ftlab.search.clones`, `ftlab.search.base` and `ftlab.search.race`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ftlab.plan.propose import grown, proposed_arm, raced
 from ftlab.plan.run import Arm, Plan, PlannedSearch, RunConfig
 from ftlab.search.base import Direction, Past, Proposal, Searcher, Space, State, propose_new
 from ftlab.search.budget import enough
+from ftlab.search.clones import with_clones
 from ftlab.search.forgetting import worst_loss
 from ftlab.search.front import Front, FrontArm, non_dominated
 from ftlab.search.judging import Judged, Judging, course
@@ -29,8 +30,8 @@ class SearchSession:
     """Grows a plan by what its searches propose, then by its race. One per session of a coordinator."""
 
     def __init__(self, plan: Plan, results: Path) -> None:
-        """Takes up every proposal and every leader on record, those included that a kill kept from the plan."""
-        self.plan = plan
+        """Takes up every clone, proposal and leader on record, those included that a kill kept from the plan."""
+        self.plan = with_clones(plan, results)
         self._results = results
         self._ended: dict[str, RunOutcome] = {}
         self._searches = [_Search(search, results) for search in plan.searches]

@@ -195,6 +195,9 @@ class MethodConfig(Block):
     """What every method can be told; each family adds its own fields. One value per field: a resolved config."""
 
     trained: ClassVar[bool] = False
+    fixed_by_weights: ClassVar[frozenset[str]] = frozenset()
+    """The fields that say which weights there are and how they act: training may begin only from weights that were
+    made with the same ones."""
 
     type: str
     """The method family."""

@@ -60,7 +60,15 @@ class FakePipeline:
         self._end(config, "dataset", "", out)
         return {"rows": rows, "dropped_duplicates": 0, "labels": labels, "warnings": []}
 
-    def weights(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+    def weights(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
         """A falling loss, one point per step; a checkpoint after each, continued from when there is one."""
         self._begin(config, "weights", "", out)
         checkpoints.mkdir(exist_ok=True)
@@ -90,7 +98,15 @@ class FakePipeline:
             "stopped_early": False,
         }
 
-    def candidates(self, config: RunConfig, dataset: Path, out: Path, checkpoints: Path, report: Reporter) -> Summary:
+    def candidates(
+        self,
+        config: RunConfig,
+        dataset: Path,
+        out: Path,
+        checkpoints: Path,
+        report: Reporter,
+        start: Path | None = None,
+    ) -> Summary:
         """The same training; the weights of every point differ, and the result's are those of `weights`."""
         summary = self.weights(config, dataset, out, checkpoints, report)
         result = out / "adapter_model.safetensors"

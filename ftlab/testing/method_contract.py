@@ -183,6 +183,21 @@ class _Fingerprint:
         assert not base.model.training
         assert _equal(_copy(base.model), self.state)
 
+    def test_what_was_saved_can_be_trained_on(
+        self, subject: Method, base: LoadedModel, config: MethodConfig, tmp_path: Path
+    ) -> None:
+        model = subject.attach(base, config, seed=0)
+        _train(model, base)
+        answers = _logits(model.eval())
+        subject.save(model, tmp_path)
+        subject.detach(base, model)
+        model = subject.attach(base, config, seed=1)
+        marked = [parameter.requires_grad for parameter in model.parameters()]
+        subject.load(model, tmp_path)
+        assert [parameter.requires_grad for parameter in model.parameters()] == marked
+        assert (_logits(model.eval()) == answers).all()
+        subject.detach(base, model)
+
 
 def _copy(model: Any) -> dict[str, torch.Tensor]:
     return copy.deepcopy({name: tensor.detach() for name, tensor in model.state_dict().items()})

@@ -54,8 +54,11 @@ def train_sft(
     checkpoints: Path,
     report: Reporter,
     candidates: Candidates | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Adapt `base` by `method` on the answers of `train`, and write the weights and `curves.parquet` into `out`.
+
+    Training begins from the weights in the folder `start`, where one is given; it is named by their key.
 
     The loss is the mean negative log-likelihood of the answer tokens of an optimizer step. Equal arguments give equal
     weights on the CPU, bit for bit, also when a killed training is resumed from `checkpoints`; the caller removes that
@@ -67,8 +70,8 @@ def train_sft(
     held.
 
     Raises TrainingError when the loss or a gradient is not a number any more or `on_diverge` stops the training,
-    OutOfMemoryError, UsageError for a config that cannot be followed, DataError without training rows, and StorageError
-    when the disk is full.
+    OutOfMemoryError, UsageError for a config that cannot be followed, ModelError when the weights to start from do not
+    fit, DataError without training rows, and StorageError when the disk is full.
     """
     _check(config, train, validation, candidates)
     rows = _fit(train, config.max_length, report)
@@ -77,8 +80,13 @@ def train_sft(
     with quiet(), reused_memory(), _memory_errors(config, rows):
         model = method.attach(base, config, seed)
         try:
+            if start is not None:
+                method.load(model, start)
+            identity = _identity(base, config, rows, held_out, seed, start)
             with unmarked(base.model), float32_on_cpu(model):
-                trained = _train(model, base, method, config, rows, held_out, seed, checkpoints, report, candidates)
+                trained = _train(
+                    model, base, method, config, rows, held_out, seed, identity, checkpoints, report, candidates
+                )
                 points = _store(trained, method, model, out, candidates)
         finally:
             method.detach(base, model)
@@ -128,6 +136,7 @@ def _train(
     rows: Sequence[ChatIds],
     held_out: Sequence[ChatIds],
     seed: int,
+    identity: str,
     checkpoints: Path,
     report: Reporter,
     candidates: Candidates | None,
@@ -140,7 +149,6 @@ def _train(
         pad_id=int(base.tokenizer.pad_token_id),
         share_prefix=shares_prefix(model, getattr(config, "lora_dropout", 0.0)),
     )
-    identity = _identity(base, config, rows, held_out, seed)
     order = training_order([len(row) for row in rows], effective_batch, steps, seed)
     course = Course(rows, order, config.batch_size, pack, identity)
     resumed = checkpoint.newest(checkpoints, identity)
@@ -301,7 +309,12 @@ def _numbered(rows: int) -> Any:
 
 
 def _identity(
-    base: LoadedModel, config: TrainedConfig, rows: Sequence[ChatIds], held_out: Sequence[ChatIds], seed: int
+    base: LoadedModel,
+    config: TrainedConfig,
+    rows: Sequence[ChatIds],
+    held_out: Sequence[ChatIds],
+    seed: int,
+    start: Path | None,
 ) -> str:
     """Two trainings of equal identity go through the same steps, so that one may go on where the other was killed."""
     content = hashlib.sha256()
@@ -313,6 +326,7 @@ def _identity(
             "config": config.model_dump(mode="json"),
             "rows": [len(rows), len(held_out), content.hexdigest()],
             "seed": seed,
+            **({} if start is None else {"start": start.name}),
             "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
         }
     )

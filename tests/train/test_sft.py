@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from scripted_losses import scripted
 
 from ftlab.catalog import METHODS
-from ftlab.errors import DataError, OutOfMemoryError, StorageError, TrainingError, UsageError
+from ftlab.errors import DataError, ModelError, OutOfMemoryError, StorageError, TrainingError, UsageError
 from ftlab.events import EventType
 from ftlab.models.chat import ChatIds
 from ftlab.models.load import LoadedModel
@@ -28,13 +28,21 @@ Chats = Callable[[int], list[ChatIds]]
 def run(tiny_base: LoadedModel, chats: Chats, events: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Trains 40 tiny rows, validates on 8, and leaves the weights in `tmp_path/out`."""
 
-    def train(method: str = "lora", out: str = "out", report: Any = events, count: int = 40, **fields: Any) -> Any:
+    def train(
+        method: str = "lora",
+        out: str = "out",
+        report: Any = events,
+        count: int = 40,
+        start: Path | None = None,
+        **fields: Any,
+    ) -> Any:
         found = METHODS.load(method)()
         rows = chats(48)
         config = found.Config(**{"learning_rate": 1e-2, **fields})
         where = tmp_path / out
+        checkpoints = tmp_path / f"{out}.checkpoints"
         return sft.train_sft(
-            tiny_base, found, config, rows[:count], rows[40:], 3, where, tmp_path / f"{out}.checkpoints", report
+            tiny_base, found, config, rows[:count], rows[40:], 3, where, checkpoints, report, start=start
         )
 
     return train
@@ -352,3 +360,25 @@ def test_libraries_keep_quiet(run: Any, capfd: pytest.CaptureFixture[str], recwa
     run(epochs=2)
     assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_warm_start_goes_on_from_the_weights_and_gives_the_same_bits_each_time(
+    method: str, run: Any, events: Any, tmp_path: Path
+) -> None:
+    run(method)
+    scratch = [loss for _, loss in events.curve("train/loss")]
+    events.clear()
+    run(method, out="on", start=tmp_path / "out", warmup_ratio=0.0)
+    warm = [loss for _, loss in events.curve("train/loss")]
+    assert warm[0] < scratch[0] - 0.1
+    assert warm[0] < 1.2 * min(scratch[-1], scratch[-2]) + 0.1, "it begins about where the other ended"
+    run(method, out="again", start=tmp_path / "out", warmup_ratio=0.0)
+    assert same(weights(tmp_path / "on"), weights(tmp_path / "again"))
+    assert not same(weights(tmp_path / "on"), weights(tmp_path / "out"))
+
+
+def test_weights_of_another_shape_are_no_start(run: Any, tmp_path: Path) -> None:
+    run("lora", r=4)
+    with pytest.raises(ModelError, match="holds an adapter of another shape"):
+        run("lora", out="on", r=8, start=tmp_path / "out")

@@ -56,7 +56,7 @@ def _verdict(here: Here) -> None:
     seeds = sorted({seed for arm in view.arms for seed in arm.seeds})
     parts.chips(
         [
-            ("arms tried", str(view.arms_tried)),
+            ("arms tried", fmt.arms_tried(view)),
             ("examples", f"{fmt.count(view.examples)} of {view.split}"),
             ("test rows", fmt.openings(view)),
             ("seeds" if len(seeds) > 1 else "seed", ", ".join(map(str, seeds)) or parts.MISSING),
