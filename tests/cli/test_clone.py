@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,19 @@ def test_gc_leaves_the_weights_that_an_unfinished_clone_starts_from(desk: Desk) 
     assert key not in desk("gc", "--json").stdout, "it is on record, if not yet in the plan"
     assert desk("resume").returncode == 0
     assert key in desk("gc", "--json").stdout
+
+
+def test_a_clone_that_is_killed_goes_on_and_does_nothing_twice(desk: Desk) -> None:
+    parent = run_of(desk, "lora r=4")
+    process = desk.start("clone", parent.run_id, "-s", "epochs=3", "--warm-start", fake={"*": {"seconds": 0.3}})
+    deadline = time.monotonic() + 60
+    while not list(desk.results.glob("*/clones/*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    for _ in range(2):
+        assert desk("resume").returncode == 0
+    (clone,) = clones(desk)
+    assert clone["status"] == "complete"
+    assert set(work(desk).values()) == {1}

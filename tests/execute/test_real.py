@@ -15,6 +15,7 @@ from ftlab.events import ignore
 from ftlab.execute.real import RealPipeline
 from ftlab.execute.runner import execute_run
 from ftlab.execute.stages import StageStore
+from ftlab.plan.clone import cloned, make_clone
 from ftlab.plan.expand import build_plan
 from ftlab.plan.run import Plan, RunConfig
 from ftlab.spec.load import load_spec
@@ -165,3 +166,19 @@ print(summary["metrics"]["accuracy"], sorted(set(sys.modules) & {{"torch", "tran
     done_process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     stored = json.loads((stage(done, config, "scores", "validation") / "summary.json").read_text())
     assert done_process.stdout.split(maxsplit=1) == [str(stored["metrics"]["accuracy"]), "[]\n"]
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_warm_start_begins_where_its_run_ended(plan: Plan, done: Path, tmp_path: Path, method: str) -> None:
+    parent = run_of(plan, method)
+    (clone,) = cloned(plan, make_clone(plan, parent, ["warmup_ratio=0"], warm=True)).runs[len(plan.runs) :]
+    pipeline = RealPipeline(threads=1)
+    execute_run(clone, StageStore(done), pipeline, tmp_path, ignore)
+    pipeline.close()
+
+    def losses(config: RunConfig) -> list[float]:
+        rows = pq.read_table(stage(done, config, "weights") / "curves.parquet").to_pylist()
+        return [row["value"] for row in rows if row["key"] == "train/loss"]
+
+    assert stage(done, clone, "weights") != stage(done, parent, "weights")
+    assert losses(clone)[0] < losses(parent)[0]
