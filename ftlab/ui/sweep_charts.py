@@ -32,7 +32,7 @@ _UNSET = -0.16
 def show_value(value: Any) -> str:
     """A field's value for people."""
     if is_number(value):
-        return f"{value:.4g}"
+        return fmt.number(value, "")
     return clip(plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), 80)
 
 

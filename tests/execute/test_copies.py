@@ -32,8 +32,10 @@ def test_a_copy_of_a_folder_in_use_is_nobody_s_and_goes_on_by_itself(sweep: Make
     assert holder(copy.results) is None, "the lock went with the process, not with the file"
     code, outcome = copy.run()
     assert (code, outcome["total"]) == (0, 6)
-    # Files are copied one by one: what a journal tells as computed may have come too late for the copy.
-    assert [sentence for sentence in unsound(copy.results) if "was computed" not in sentence] == []
+    # Files are copied one by one: what a journal tells as computed, and a run as complete, may have come too late for
+    # the copy, which then does it again.
+    late = ("was computed", "ended as ['complete', 'complete']")
+    assert [sentence for sentence in unsound(copy.results) if not any(words in sentence for words in late)] == []
     assert live.process is not None
     live.process.communicate(timeout=120)
     assert live.process.returncode == 0, "the copy did not disturb the one that it was taken from"

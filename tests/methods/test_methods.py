@@ -203,7 +203,7 @@ def test_weights_of_another_model_are_refused(base: LoadedModel, tmp_path: Path)
     from safetensors.torch import save_file
 
     save_file({"model.embed_tokens.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ModelError, match="another model than tiny"):
+    with pytest.raises(ModelError, match=r"another model than .*tiny"):
         Full().restore(base, tmp_path, FullConfig())
 
 
