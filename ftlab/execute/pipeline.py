@@ -33,20 +33,10 @@ class Pipeline(Protocol):
         start: Path | None = None,
     ) -> Summary:
         """Train, from the weights in `start` where it is given. `checkpoints` outlives a killed attempt: whole
-        checkpoints found there are continued from."""
+        checkpoints found there are continued from.
 
-    def candidates(
-        self,
-        config: RunConfig,
-        dataset: Path,
-        out: Path,
-        checkpoints: Path,
-        report: Reporter,
-        start: Path | None = None,
-    ) -> Summary:
-        """Train as `weights` does, and keep the weights at every point of `config.points` besides the result.
-
-        `out` gets one folder for each of them, and the summary's `points` says which and after how many steps:
+        Where `config.points` names points, the weights are kept at each of them besides: `out` gets one folder for each
+        and for the result, and the summary's `points` says which and after how many steps:
         `{"25%": {"folder": "p0", "step": 12}, ...}`, the result by the name of `keep`.
         """
 

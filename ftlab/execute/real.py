@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ftlab.data.dataset import Dataset, Example
     from ftlab.models.chat import ChatIds
     from ftlab.models.load import LoadedModel
-    from ftlab.train.candidates import Candidates
     from ftlab.train.meter import PeakMemory
 
 
@@ -69,33 +68,7 @@ class RealPipeline:
         start: Path | None = None,
     ) -> Summary:
         """Train on the rows of train, with the loss on the target's tokens; validation rows measure the loss only."""
-        return self._train(config, dataset, out, checkpoints, report, None, start)
-
-    def candidates(
-        self,
-        config: RunConfig,
-        dataset: Path,
-        out: Path,
-        checkpoints: Path,
-        report: Reporter,
-        start: Path | None = None,
-    ) -> Summary:
-        """The same training, its weights kept at every point of the run besides the result."""
         from ftlab.train.candidates import points_of
-
-        wanted = points_of(config.points, config.benchmarks.shares(), config.method["keep"], checkpoints)
-        return self._train(config, dataset, out, checkpoints, report, wanted, start)
-
-    def _train(
-        self,
-        config: RunConfig,
-        dataset: Path,
-        out: Path,
-        checkpoints: Path,
-        report: Reporter,
-        candidates: Candidates | None,
-        start: Path | None,
-    ) -> Summary:
         from ftlab.train.sft import train_sft
 
         base = self._load(config.model, report)
@@ -105,6 +78,8 @@ class RealPipeline:
             raise TypeError(f"method {method.name} has weights to train, but its Config is no TrainedConfig")
         rows = self._dataset(dataset)
         train, validation = (_tokenized(config, base, rows, rows.splits[split]) for split in ("train", "validation"))
+        kept = points_of(config.points, config.benchmarks.shares(), method_config.keep, checkpoints)
+        candidates = kept if config.points else None
         return train_sft(
             base, method, method_config, train, validation, config.seed, out, checkpoints, report, candidates, start
         )

@@ -85,11 +85,9 @@ def _computation(
         match stage.kind:
             case "dataset":
                 return pipeline.dataset(config, out, report)
-            case "candidates":
-                return pipeline.candidates(config, folder("dataset"), out, attempt / "checkpoints", report, start())
             case "weights" if config.key("candidates"):
                 return take_result(config, stages, out)
-            case "weights":
+            case "candidates" | "weights":
                 return pipeline.weights(config, folder("dataset"), out, attempt / "checkpoints", report, start())
             case "predictions":
                 return pipeline.predictions(config, stage.name, folder("dataset"), weights(), out, report)

@@ -96,19 +96,11 @@ class FakePipeline:
             "resumed_from_step": first or None,
             "tokens_per_second": 1000.0,
             "stopped_early": False,
+            **(self._points(config, out) if config.points else {}),
         }
 
-    def candidates(
-        self,
-        config: RunConfig,
-        dataset: Path,
-        out: Path,
-        checkpoints: Path,
-        report: Reporter,
-        start: Path | None = None,
-    ) -> Summary:
-        """The same training; the weights of every point differ, and the result's are those of `weights`."""
-        summary = self.weights(config, dataset, out, checkpoints, report)
+    def _points(self, config: RunConfig, out: Path) -> Summary:
+        """The weights of every point, each of its own, in folders; the result's are those of a run without points."""
         result = out / "adapter_model.safetensors"
         points = {}
         for place, point in enumerate([*config.points, config.method["keep"]]):
@@ -119,7 +111,7 @@ class FakePipeline:
         (folder / result.name).write_bytes(result.read_bytes())
         points[config.method["keep"]]["step"] = STEPS
         result.unlink()
-        return {**summary, "points": points}
+        return {"points": points}
 
     def predictions(
         self, config: RunConfig, split: str, dataset: Path, weights: Path | None, out: Path, report: Reporter

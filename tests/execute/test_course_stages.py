@@ -63,14 +63,14 @@ def test_the_curve_of_a_training_is_told_once(tmp_path: Path) -> None:
 
 def test_two_points_on_one_step_are_measured_once(tmp_path: Path, monkeypatch: Any) -> None:
     plan = course_plan()
-    real = FakePipeline.candidates
+    real = FakePipeline.weights
 
-    def candidates(self: Any, *arguments: Any) -> Any:
+    def weights(self: Any, *arguments: Any) -> Any:
         summary = real(self, *arguments)
         summary["points"]["best"]["step"] = summary["points"]["50%"]["step"]
         return summary
 
-    monkeypatch.setattr(FakePipeline, "candidates", candidates)
+    monkeypatch.setattr(FakePipeline, "weights", weights)
     execute(plan, tmp_path)
     assert work(tmp_path)["benchmark"] == 2
     stages = StageStore(tmp_path)
