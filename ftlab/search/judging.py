@@ -79,13 +79,15 @@ class Judging:
         return list_attempts(run_folder(self._results, run))[-1]
 
     def _outcome(self, run: RunConfig) -> RunOutcome:
-        """Read again when the newest journal has grown."""
+        """Read again when the newest journal has grown; what ended for good is not looked at again."""
+        known = self._read.get(run.run_id)
+        if known is not None and known[2].state in (State.COMPLETE, State.PRUNED):
+            return known[2]
         attempts = list_attempts(run_folder(self._results, run))
         try:
             size = (attempts[-1] / "events.jsonl").stat().st_size if attempts else 0
         except FileNotFoundError:
             size = 0
-        known = self._read.get(run.run_id)
         if known is None or known[:2] != (len(attempts), size):
             known = self._read[run.run_id] = (len(attempts), size, read_run(self._results, run))
         return known[2]
