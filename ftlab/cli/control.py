@@ -137,9 +137,9 @@ def _chosen(plan: Plan, results: Path, *, failed: bool, wanted: list[str]) -> li
     for begin in wanted:
         found = [run for run_id, run in standing.items() if run_id.startswith(begin)]
         if len(found) != 1:
-            what = "no run" if not found else f"{len(found)} runs"
+            what = f"{len(found)} runs begin" if found else "no run begins"
             raise UsageError(
-                f"{what} of {plan.experiment_id} begin with '{begin}'; `ftlab ls {plan.experiment_id}` lists them"
+                f"{what} with '{begin}' in {plan.experiment_id}; `ftlab ls {plan.experiment_id}` lists them"
             )
         config = next(config for config in plan.runs if config.run_id == found[0].run_id)
         if found[0].status is Status.PRUNED:

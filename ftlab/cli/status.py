@@ -257,6 +257,8 @@ def front_facts(found: Sequence[Front]) -> list[dict[str, Any]]:
 
 
 def _lines(results: Path, standing: Standing, view: DecisionView | None) -> list[str]:
+    from ftlab.plan.opening import TEST
+
     lines = [f"{one_line(standing.plan.name)}  {standing.plan.experiment_id}"]
     if standing.holder is not None:
         lines.append(f"`ftlab run` works on it: process {standing.holder.pid} on {standing.holder.host}")
@@ -275,6 +277,9 @@ def _lines(results: Path, standing: Standing, view: DecisionView | None) -> list
     if view is not None and (best := best_line(view)) is not None:
         lines += [best, one_line(view.conclusion.sentence, 500)]
     lines += front_lines(fronts(results, standing.plan))
-    if standing.holder is None and any(run.status not in DONE for run in standing.runs):
-        lines.append(f"continue with: ftlab resume {standing.plan.experiment_id}{results_option(results)}")
+    # Test rows that were opened are answered by the verb that opened them.
+    answering = view is not None and bool(view.openings) and view.split != TEST
+    if standing.holder is None and (answering or any(run.status not in DONE for run in standing.runs)):
+        verb = "decide" if answering else "resume"
+        lines.append(f"continue with: ftlab {verb} {standing.plan.experiment_id}{results_option(results)}")
     return lines

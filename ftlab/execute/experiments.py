@@ -49,8 +49,8 @@ def find_run(results: Path, begin: str) -> tuple[Plan, RunConfig]:
     plans = [read_plan(folder) for folder in experiment_folders(results)]
     found = [(plan, run) for plan in plans for run in plan.runs if run.run_id.startswith(begin)]
     if len(found) != 1:
-        what = "no run" if not found else f"{len(found)} runs"
-        raise UsageError(f"{what} in {results} begin with '{begin}'; `ftlab ls EXPERIMENT` lists them")
+        what = f"{len(found)} runs begin" if found else "no run begins"
+        raise UsageError(f"{what} with '{begin}' in {results}; `ftlab ls EXPERIMENT` lists them")
     return found[0]
 
 

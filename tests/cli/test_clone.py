@@ -135,7 +135,7 @@ def test_what_makes_no_arm_is_one_sentence_and_leaves_nothing(untouched: Desk, c
 def test_a_run_that_is_not_there_is_said(untouched: Desk) -> None:
     done = untouched("clone", "rzzz", "-s", "r=16")
     assert done.returncode == 2
-    assert "begin with 'rzzz'" in done.stderr
+    assert "no run begins with 'rzzz' in " in done.stderr
 
 
 def test_a_warm_start_is_another_arm_with_other_weights(desk: Desk) -> None:

@@ -91,8 +91,8 @@ def test_only_what_failed_is_tried_again(desk: Desk) -> None:
     [
         ([], "say which: --failed"),
         (["--failed", "--run", "r1"], "say which: --failed"),
-        (["--run", "nothing"], "no run of colours-"),
-        (["--run", "r"], "3 runs of colours-"),
+        (["--run", "nothing"], "no run begins with 'nothing' in colours-"),
+        (["--run", "r"], "3 runs begin with 'r' in colours-"),
     ],
 )
 def test_what_cannot_be_tried_again_is_one_sentence(desk: Desk, arguments: list[str], words: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from ftlab.cli.status import MOST_RUNS, _lines
+from ftlab.decide.view import DecisionView
 from ftlab.events import Status
 from ftlab.execute.standing import read_standing
 from ftlab.testing.fakes import fake_plan
@@ -24,3 +27,10 @@ def test_the_command_that_goes_on_works_from_anywhere(tmp_path: Path) -> None:
     plan = fake_plan({"m": {"type": "fake_prompt"}})
     lines = _lines(tmp_path, read_standing(tmp_path, plan), None)
     assert lines[-1] == f"continue with: ftlab resume {plan.experiment_id} --results {tmp_path}"
+
+
+def test_an_opening_that_was_not_answered_is_gone_on_with_by_decide(tmp_path: Path) -> None:
+    plan = fake_plan({"m": {"type": "fake_prompt"}})
+    opened = SimpleNamespace(openings=[object()], split="validation", arms=[], metric="accuracy")
+    lines = _lines(tmp_path, read_standing(tmp_path, plan), cast("DecisionView", opened))
+    assert lines[-1] == f"continue with: ftlab decide {plan.experiment_id} --results {tmp_path}"
